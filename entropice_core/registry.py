@@ -1,0 +1,42 @@
+"""Find a grid, source or model by name, lazily.
+
+A registry maps a name to the module that implements it; the module is imported when it is first asked for, so that
+a listing of all names costs nothing. A new grid, source or model is one file and one line here.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+from entropice_core.errors import ConfigError, nearest_hint
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Names and the modules that implement them."""
+
+    what: str
+    modules: dict[str, str]
+
+    def names(self) -> list[str]:
+        """Known names in the order in which they were registered."""
+        return list(self.modules)
+
+    def load(self, name: str) -> ModuleType:
+        """Import the module of a name; raise ``ConfigError`` with the known names when there is none."""
+        if name not in self.modules:
+            raise ConfigError(f"There is no {self.what} called {name!r}; {nearest_hint(name, self.modules)}.")
+        return import_module(self.modules[name])
+
+
+GRIDS = Registry("grid", {"h3": "entropice_core.grids.h3", "healpix": "entropice_core.grids.healpix"})
+SOURCES = Registry("source kind", {"raster": "entropice_core.sources.raster"})
+MODELS = Registry(
+    "model",
+    {
+        "prevalence": "entropice_core.models.prevalence",
+        "logistic_regression": "entropice_core.models.logistic_regression",
+        "random_forest": "entropice_core.models.random_forest",
+        "espa": "entropice_core.models.espa",
+    },
+)
