@@ -143,7 +143,7 @@ class BandConfig(Strict):
     """One quantity of a raster source.
 
     ``select`` is a band number (GeoTIFF, from 1) or a variable name (NetCDF, Zarr). ``along`` names an extra
-    dimension (month, say): each of its steps becomes a band, ``name`` then holds ``{index}`` (from 1) or ``{index:02d}``.
+    dimension (month, say): each step becomes a band, and ``name`` holds ``{index}`` (from 1) or ``{index:02d}``.
     ``unit`` and ``valid_range`` are declared because files lie; values outside are masked and counted.
     ``scale`` and ``offset`` are applied to the stored values before the range is checked.
     """
@@ -174,7 +174,7 @@ class SourceConfig(Provenance):
     """One source of features. With ``{year}`` in ``path`` there is a file a year, otherwise the source is static.
 
     ``lag`` is the number of years by which the file's year precedes the label's year (0 = the same year).
-    ``crs`` is declared only where the file has none. ``statement`` says what a reader must know: circularities, latency.
+    ``crs`` is declared only where the file has none. ``statement`` is what a reader must know: circularities, latency.
     """
 
     kind: str

@@ -4,11 +4,15 @@ A registry maps a name to the module that implements it; the module is imported 
 a listing of all names costs nothing. A new grid, source or model is one file and one line here.
 """
 
+import re
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
-from entropice_core.errors import ConfigError, nearest_hint
+from entropice_core.errors import ConfigError, SchemaError, nearest_hint
 
 
 @dataclass(frozen=True)
@@ -40,3 +44,19 @@ MODELS = Registry(
         "espa": "entropice_core.models.espa",
     },
 )
+
+
+@cache
+def module_version(module: str) -> str:
+    """Read the ``VERSION`` of a module without importing it, as importing may load a heavy library.
+
+    >>> module_version("entropice_core.features.assemble")
+    '1'
+    """
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ConfigError(f"There is no module {module!r}: the installation is incomplete, install Entropice again.")
+    match = re.search(r'^VERSION(?::\s*\w+)?\s*=\s*"([^"]+)"', Path(spec.origin).read_text(encoding="utf-8"), re.M)
+    if match is None:
+        raise SchemaError(f'Module {module!r} has no line VERSION = "...": every step states the version of its code.')
+    return match.group(1)

@@ -1,0 +1,350 @@
+"""The command line: thin, every command calls one core function and prints what it returns.
+
+Messages of errors are the sentences of the exceptions; exit status 1 means that something must be changed by the
+user, 2 that the command was misspelt, 3 that ``verify`` found damage.
+"""
+
+import sys
+from collections import Counter
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from entropice_core import __version__
+from entropice_core.config import GRID_KEYS, Settings, Study, load_study, preset_names
+from entropice_core.errors import EntropiceError
+
+app = App(
+    name="entropice",
+    version=__version__,
+    default_parameter=Parameter(negative=()),
+    help="Calibrated, spatially validated maps of retrogressive thaw slump density in the Arctic.\n\n"
+    "Start with `entropice run --preset demo`, look at `entropice status`, then `entropice new my_study.toml`.\n\n"
+    "Environment: ENTROPICE_HOME (store and tracking file, default .entropice), ENTROPICE_DATA (input files), "
+    "ENTROPICE_STUDY (preset or TOML used when none is named, default demo), ENTROPICE_TRACKING_URI (MLflow).",
+)
+console = Console()
+complaints = Console(stderr=True)
+
+StudyName = Annotated[str | None, Parameter(name=["--preset", "--study", "-s"], help="Preset name or path of a TOML.")]
+Grids = Annotated[tuple[str, ...], Parameter(name=["--grid", "-g"], help="Only these grids, such as h3-4.")]
+YearList = Annotated[tuple[int, ...], Parameter(name=["--year", "-y"], help="Only these Arctic years.")]
+
+
+def main() -> None:
+    """Run the command line; print an Entropice error as its sentence, without a traceback."""
+    try:
+        app()
+    except EntropiceError as error:
+        complaints.print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        complaints.print("Stopped. What was published stays; run the same command again to go on.")
+        sys.exit(130)
+
+
+def _load(name: str | None) -> tuple[Study, Settings]:
+    settings = Settings.from_environment()
+    return load_study(name or settings.study), settings
+
+
+def _checked_grids(grids: tuple[str, ...], study: Study) -> set[str] | None:
+    from entropice_core.errors import ConfigError, nearest_hint
+
+    for key in grids:
+        if key not in study.study.grids:
+            hint = nearest_hint(key, study.study.grids)
+            raise ConfigError(f"Grid {key!r} is not in study {study.study.name!r}; {hint}.")
+    return set(grids) or None
+
+
+def _checked_years(years: tuple[int, ...], study: Study) -> set[int] | None:
+    from entropice_core.errors import ConfigError
+
+    known = study.study.years
+    for year in years:
+        if year not in known.all():
+            raise ConfigError(
+                f"Year {year} is not in study {study.study.name!r}: it has {known.first}-{known.last}; "
+                "change [study] years in the TOML."
+            )
+    return set(years) or None
+
+
+@app.command
+def run(study: StudyName = None, *, grid: Grids = (), force: bool = False) -> None:
+    """Bring a whole study up to date: from source files to scores and maps.
+
+    What is current is left alone, so a second run takes seconds; a run that was stopped goes on where it was.
+
+    Parameters
+    ----------
+    force
+        Build everything again, also what is current.
+    """
+    from entropice_core.pipeline.graph import build_graph
+
+    loaded, settings = _load(study)
+    graph = build_graph(loaded)
+    _bring_up_to_date(loaded, settings, list(graph), grid, (), force)
+    _print_results(loaded, settings)
+
+
+@app.command
+def build(
+    *datasets: str,
+    study: StudyName = None,
+    grid: Grids = (),
+    year: YearList = (),
+    only: bool = False,
+    force: bool = False,
+) -> None:
+    """Bring some datasets up to date, and everything that they are made from.
+
+    Parameters
+    ----------
+    datasets
+        Names such as `labels.darts`, or kinds such as `labels`; see `entropice status` for the list.
+    only
+        Do not build what they are made from; fail if it is missing.
+    force
+        Build again, also what is current.
+    """
+    from entropice_core.pipeline.graph import build_graph
+    from entropice_core.pipeline.run import select, with_upstream
+
+    loaded, settings = _load(study)
+    graph = build_graph(loaded)
+    wanted = select(graph, datasets)
+    names = [p.dataset for p in (wanted if only else with_upstream(graph, wanted))]
+    _bring_up_to_date(loaded, settings, names, grid, year, force)
+
+
+def _bring_up_to_date(
+    study: Study, settings: Settings, names: list[str], grids: tuple[str, ...], years: tuple[int, ...], force: bool
+) -> None:
+    from entropice_core.pipeline.graph import build_graph
+    from entropice_core.pipeline.product import Context
+    from entropice_core.pipeline.run import materialize, tasks
+
+    graph = build_graph(study)
+    begun = perf_counter()
+    done: Counter[str] = Counter()
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=console, transient=True,
+    )  # fmt: skip
+    with bar:
+        row = bar.add_task(f"{study.study.name}: looking", total=None)
+        context = Context(study, settings, say=lambda text: bar.update(row, description=f"[cyan]{text}"))
+        todo = tasks(context, [graph[n] for n in names], _checked_grids(grids, study), _checked_years(years, study))
+        bar.update(row, total=len(todo))
+        for product, partition in todo:
+            outcome = materialize(context, graph, product, partition, force)
+            done["built" if outcome.built else "current"] += 1
+            if outcome.built:
+                line = (
+                    f"{product.dataset:32s} {partition!s:16s} {outcome.manifest.digest[:12]} {outcome.seconds:6.1f} s"
+                )
+                bar.console.print(f"built {line}", highlight=False)
+            if problem := outcome.extra.get("tracking_problem"):
+                bar.console.print(f"[yellow]tracking: {problem} (the model is stored; the next run records it)[/]")
+            bar.advance(row)
+    seconds = perf_counter() - begun
+    what = "nothing to rebuild" if not done["built"] else f"{done['built']} partitions built"
+    console.print(f"{study.study.name}: {what}, {done['current']} already current, {seconds:.1f} s", highlight=False)
+
+
+def _print_results(study: Study, settings: Settings) -> None:
+    from entropice_core.comparison.table import read_scores, score_notes
+    from entropice_core.pipeline.product import Context
+    from entropice_core.storage.partition import Partition
+
+    context = Context(study, settings)
+    scores = read_scores(context.store.path("comparison", Partition()))
+    table = Table(title=f"{study.study.title}\nmean ± sd over folds of spatial cross-validation", title_justify="left")
+    for heading in scores.columns:
+        table.add_column(heading, justify="left" if heading in ("grid", "model") else "right")
+    for values in scores.itertuples(index=False):
+        table.add_row(*[str(v) for v in values])
+    console.print(table)
+    for line in score_notes(study):
+        console.print(line, highlight=False, style="dim")
+    best = list(study.models)[-1]
+    last = Partition(study.study.grids[0], study.study.years.last)
+    console.print(f"\nmap      {context.store.path(f'map.{best}', last) / 'map.png'}", highlight=False, soft_wrap=True)
+    console.print(f"tracking {settings.tracking_uri}  (mlflow ui --backend-store-uri {settings.tracking_uri})",
+                  highlight=False, soft_wrap=True)  # fmt: skip
+    console.print(f"UI       make ui   (or: ENTROPICE_STUDY={study.study.name} dg dev)", highlight=False)
+
+
+@app.command
+def status(study: StudyName = None) -> None:
+    """Show what is published, stale or missing, a line for each dataset."""
+    from entropice_core.pipeline.graph import build_graph
+    from entropice_core.pipeline.product import Context
+    from entropice_core.pipeline.status import states
+
+    loaded, settings = _load(study)
+    table = Table(title=f"{loaded.study.name}: {settings.store_root(loaded)}", title_justify="left")
+    for heading in ("dataset", "partitions", "current", "stale", "missing", "provisional", "size"):
+        table.add_column(heading, justify="left" if heading == "dataset" else "right")
+    for row in states(Context(loaded, settings), build_graph(loaded)):
+        size = f"{row.size / 1e6:,.1f} MB"
+        counts = [str(n) if n else "-" for n in (row.current, row.stale, row.missing, row.provisional)]
+        table.add_row(row.dataset, str(row.partitions), *counts, size)
+    console.print(table)
+
+
+@app.command
+def explain(dataset: str, partition: str = "all/all", *, study: StudyName = None) -> None:
+    """Walk from a published partition back to the source files that it was made from.
+
+    Parameters
+    ----------
+    dataset
+        Such as `map.espa`.
+    partition
+        Grid and year, such as `h3-4/2019`; `all` where it is not split by that.
+    """
+    from entropice_core.pipeline.product import Context
+    from entropice_core.pipeline.status import lineage_tree
+    from entropice_core.storage.partition import Partition
+
+    loaded, settings = _load(study)
+    console.print(lineage_tree(Context(loaded, settings), dataset, Partition.parse(partition)))
+
+
+@app.command
+def verify(study: StudyName = None, *, full: bool = False) -> None:
+    """Look for damage in the store: missing or changed files, orphans, versions made by older code or inputs.
+
+    Parameters
+    ----------
+    full
+        Read every byte and compare checksums; otherwise only names and sizes are compared.
+    """
+    from entropice_core.pipeline.graph import build_graph
+    from entropice_core.pipeline.product import Context
+
+    loaded, settings = _load(study)
+    versions = {p.dataset: p.code_version for p in build_graph(loaded).values()}
+    findings = Context(loaded, settings).store.verify(full=full, code_versions=versions)
+    for finding in findings:
+        console.print(str(finding), highlight=False, soft_wrap=True)
+    console.print(f"{loaded.study.name}: {len(findings)} findings ({'every byte' if full else 'names and sizes'} read)")
+    if findings:
+        sys.exit(3)
+
+
+@app.command
+def gc(study: StudyName = None, *, grace_hours: float = 24.0, dry_run: bool = False) -> None:
+    """Remove versions that nothing points to any more, and what killed processes left.
+
+    Parameters
+    ----------
+    grace_hours
+        Keep what is younger than this.
+    dry_run
+        Only say what would be removed.
+    """
+    from entropice_core.pipeline.product import Context
+    from entropice_core.pipeline.status import tracked_digests
+
+    loaded, settings = _load(study)
+    context = Context(loaded, settings)
+    removed = context.store.gc(grace_seconds=grace_hours * 3600, keep_digests=tracked_digests(context), dry_run=dry_run)
+    for item in removed:
+        console.print(str(item), highlight=False, soft_wrap=True)
+    console.print(f"{loaded.study.name}: {len(removed)} {'would be ' if dry_run else ''}removed")
+
+
+@app.command
+def grids(study: StudyName = None) -> None:
+    """Count the cells of every grid in the study area (cell centres; land as in the study's land fraction)."""
+    from entropice_core.grids import parse_grid_key
+    from entropice_core.grids.study_area import StudyArea
+
+    loaded, settings = _load(study)
+    area = StudyArea.from_config(loaded.study_area, settings.data)
+    table = Table(title=f"cells of {loaded.study.name}", title_justify="left")
+    for heading in ("grid", "cells", "mean area km²"):
+        table.add_column(heading, justify="right")
+    for key in GRID_KEYS:
+        grid = parse_grid_key(key)
+        ids = grid.cells(area)
+        sample = ids[:: max(1, ids.size // 2000)]
+        table.add_row(key, f"{ids.size:,}", f"{grid.areas_m2(sample).mean() / 1e6:,.1f}" if ids.size else "-")
+    console.print(table)
+
+
+@app.command
+def check(study: StudyName = None) -> None:
+    """Read a study TOML and say whether every key and value is right; nothing is built."""
+    loaded, _ = _load(study)
+    area = loaded.study_area.bounds or f">= {loaded.study_area.min_latitude} N"
+    console.print(
+        f"{loaded.study.name}: good. {len(loaded.study.grids)} grids, {loaded.study.years.first}-"
+        f"{loaded.study.years.last}, area {area}, {len(loaded.inventories)} inventories, "
+        f"{len(loaded.sources)} sources, {len(loaded.models)} models, folds {loaded.folds.kind}.",
+        highlight=False,
+    )
+
+
+@app.command
+def new(file: Path) -> None:
+    """Write a commented study TOML to start from; an existing file is left alone.
+
+    Parameters
+    ----------
+    file
+        Where to write it, such as my_study.toml.
+    """
+    from importlib import resources
+
+    from entropice_core.errors import ConfigError
+
+    if file.exists():
+        raise ConfigError(f"{file} is there already: name another file, or move that one away.")
+    if file.suffix != ".toml":
+        raise ConfigError(f"{file} does not end in .toml: name a file such as my_study.toml.")
+    template = (resources.files("entropice_core.presets") / "demo.toml").read_text(encoding="utf-8")
+    file.write_text(template.replace('name = "demo"', f'name = "{_study_name(file)}"', 1), encoding="utf-8")
+    console.print(
+        f"{file} written. Change it, then: entropice check -s {file}; entropice run -s {file}", highlight=False
+    )
+
+
+def _study_name(file: Path) -> str:
+    import re
+
+    name = re.sub(r"[^a-z0-9_]", "_", file.stem.lower())
+    return name if re.match("[a-z]", name) else f"study_{name}"
+
+
+@app.command
+def studies() -> None:
+    """List the studies that ship with the package."""
+    for name in preset_names():
+        console.print(f"{name:14s} {load_study(name).study.title}", highlight=False)
+
+
+@app.command
+def doctor() -> None:
+    """Say what this installation finds: versions, folders, optional libraries, what to do about it."""
+    from entropice_core.doctor import report
+
+    settings = Settings.from_environment()
+    table = Table(show_header=False, box=None)
+    for name, value in report(settings):
+        table.add_row(name, value)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Scores of models, grids and feature sets beside each other, always on the same folds."""

@@ -1,0 +1,174 @@
+"""The products of a study, in an order in which everything needed comes first."""
+
+from functools import partial
+from typing import Any
+
+from pydantic import BaseModel
+
+from entropice_core.config import Study
+from entropice_core.pipeline import steps
+from entropice_core.pipeline.product import Product
+from entropice_core.pipeline.run import Graph
+from entropice_core.registry import MODELS, SOURCES
+
+
+def build_graph(study: Study) -> Graph:
+    """List the products of a study by dataset name."""
+    products = [
+        _cells(study),
+        *(_inventory(study, name) for name in study.inventories),
+        *(_labels(study, name) for name in study.inventories),
+        *(_features(study, name) for name in study.sources),
+        _training_set(study),
+        *(_model(study, name) for name in study.models),
+        *(_prediction(study, name) for name in study.models),
+        *(_map(study, name) for name in study.models),
+        _comparison(study),
+    ]
+    return {product.dataset: product for product in products}
+
+
+def _plain(model: BaseModel) -> dict[str, Any]:
+    return model.model_dump(mode="json")
+
+
+def _cells(study: Study) -> Product:
+    return Product(
+        dataset="cells",
+        group="grids",
+        title="Cells of the study area with their areas and land fractions",
+        dimensions=("grid",),
+        needs=(),
+        modules=("entropice_core.grids.cells", "entropice_core.grids.land"),
+        config=_plain(study.study_area),
+        build=steps.cells,
+        files=steps.study_area_files if study.study_area.polygons else None,
+    )
+
+
+def _inventory(study: Study, name: str) -> Product:
+    config = study.inventories[name]
+    return Product(
+        dataset=f"inventory.{name}",
+        group="labels",
+        title=config.title,
+        dimensions=(),
+        needs=(),
+        modules=("entropice_core.labels.inventory",),
+        config={
+            "inventory": _plain(config),
+            "years": _plain(study.study.years),
+            "study_area": _plain(study.study_area),
+        },
+        build=partial(steps.inventory, name),
+        files=partial(steps.inventory_files, name),
+    )
+
+
+def _labels(study: Study, name: str) -> Product:
+    return Product(
+        dataset=f"labels.{name}",
+        group="labels",
+        title=f"Count, area and density of RTS per cell and year: {study.inventories[name].title}",
+        dimensions=("grid", "year"),
+        needs=("cells", f"inventory.{name}"),
+        modules=("entropice_core.labels.density",),
+        config={},
+        build=partial(steps.labels, name),
+    )
+
+
+def _features(study: Study, name: str) -> Product:
+    config = study.sources[name]
+    return Product(
+        dataset=f"features.{name}",
+        group="features",
+        title=config.title,
+        dimensions=("grid", "year") if config.is_yearly else ("grid",),
+        needs=("cells",),
+        modules=(SOURCES.modules[config.kind], "entropice_core.features.zonal"),
+        config=_plain(config),
+        build=partial(steps.features, name),
+        files=partial(steps.feature_files, name),
+    )
+
+
+def _feature_sets(study: Study) -> tuple[str, ...]:
+    return tuple(f"features.{name}" for name in sorted(study.sources))
+
+
+def _training_set(study: Study) -> Product:
+    return Product(
+        dataset="training_set",
+        group="dataset",
+        title="Observed cell-years with labels and the features of all sources",
+        dimensions=("grid",),
+        needs=("cells", f"labels.{study.target.inventory}", *_feature_sets(study)),
+        modules=("entropice_core.dataset.training_set", "entropice_core.features.assemble"),
+        config={
+            "inventory": study.target.inventory,
+            "min_observed_fraction": study.target.min_observed_fraction,
+            "sources": sorted(study.sources),
+            "years": _plain(study.study.years),
+        },
+        build=steps.training_set,
+    )
+
+
+def _model(study: Study, name: str) -> Product:
+    config = study.models[name]
+    return Product(
+        dataset=f"model.{name}",
+        group="models",
+        title=f"{name}: nested spatial validation, calibration and the final model",
+        dimensions=("grid",),
+        needs=("training_set",),
+        modules=(MODELS.modules[config.model], "entropice_core.training.nested_cv", "entropice_core.training.train"),
+        config={
+            "model": _plain(config),
+            "target": _plain(study.target),
+            "folds": _plain(study.folds),
+            "training": _plain(study.training),
+        },
+        build=partial(steps.model, name),
+        after=partial(steps.track_model, name),
+    )
+
+
+def _prediction(study: Study, name: str) -> Product:
+    return Product(
+        dataset=f"prediction.{name}",
+        group="predictions",
+        title=f"{name}: calibrated probability of every cell",
+        dimensions=("grid", "year"),
+        needs=("cells", f"model.{name}", f"labels.{study.target.inventory}", *_feature_sets(study)),
+        modules=("entropice_core.prediction.infer", "entropice_core.features.assemble"),
+        config={"model": name, "inventory": study.target.inventory},
+        build=partial(steps.prediction, name),
+    )
+
+
+def _map(study: Study, name: str) -> Product:
+    return Product(
+        dataset=f"map.{name}",
+        group="predictions",
+        title=f"{name}: map of the probability as PNG, SVG and GeoParquet",
+        dimensions=("grid", "year"),
+        needs=("cells", f"prediction.{name}"),
+        modules=("entropice_core.prediction.maps",),
+        config={"model": name, "title": study.study.title, "target": _plain(study.target)},
+        build=partial(steps.map_, name),
+    )
+
+
+def _comparison(study: Study) -> Product:
+    return Product(
+        dataset="comparison",
+        group="comparison",
+        title="Scores of every model on every grid, on the same folds, with spread and baseline",
+        dimensions=(),
+        needs=tuple(f"model.{name}" for name in study.models),
+        modules=("entropice_core.comparison.table",),
+        config={"models": list(study.models), "grids": list(study.study.grids)},
+        build=steps.comparison,
+    )

@@ -1,0 +1,133 @@
+"""Bring partitions up to date: build what is missing or stale, leave the rest alone.
+
+A partition is current when its recipe is: the same code version, configuration, inputs, source files and seed. The
+digest of the recipe is compared, never a time stamp.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from entropice_core.errors import ConfigError, MissingPartitionError, nearest_hint
+from entropice_core.pipeline.product import Context, Product
+from entropice_core.storage.files import fingerprint
+from entropice_core.storage.manifest import Manifest
+from entropice_core.storage.partition import Partition
+from entropice_core.storage.recipe import InputRef, Recipe, SourceFile
+
+Graph = dict[str, Product]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one partition."""
+
+    product: Product
+    partition: Partition
+    manifest: Manifest
+    built: bool
+    seconds: float
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def recipe_of(context: Context, graph: Graph, product: Product, partition: Partition) -> Recipe:
+    """Say how a partition would be made now.
+
+    Raises
+    ------
+    MissingPartitionError
+        When something that it is made from was not built yet; the sentence names it.
+    """
+    inputs = [
+        _reference(context, need, up, product, partition)
+        for need in product.needs
+        for up in product.upstream(graph[need], partition, context.study)
+    ]
+    return Recipe(
+        step=product.dataset,
+        code_version=product.code_version,
+        config=product.config,
+        inputs=tuple(inputs),
+        sources=_sources(context, product, partition),
+        seed=context.study.study.seed,
+    )
+
+
+def _reference(context: Context, need: str, up: Partition, product: Product, partition: Partition) -> InputRef:
+    try:
+        return context.store.manifest(need, up).ref
+    except MissingPartitionError as error:
+        raise MissingPartitionError(
+            f"{product.dataset} {partition} is made from {need} {up}, which was never built: build that first "
+            f"(entropice build {need}, or materialize it in Dagster)."
+        ) from error
+
+
+def _sources(context: Context, product: Product, partition: Partition) -> tuple[SourceFile, ...]:
+    if product.files is None:
+        return ()
+    paths = product.files(context, partition)
+    return tuple(fingerprint(path, context.data_root, context.store.root) for path in sorted(paths))
+
+
+def materialize(context: Context, graph: Graph, product: Product, partition: Partition, force: bool = False) -> Outcome:
+    """Bring one partition up to date and say what was done."""
+    begun = perf_counter()
+    recipe = recipe_of(context, graph, product, partition)
+    built = force or not context.store.is_current(product.dataset, partition, recipe)
+    if built:
+        context.say(f"building {product.dataset} {partition}")
+        with context.scratch() as folder:
+            made = product.build(context, partition, folder)
+            context.store.publish(
+                product.dataset,
+                partition,
+                made.content,
+                recipe,
+                counts=made.counts,
+                notes=made.notes,
+                provisional=made.provisional,
+                schema=made.schema,
+                volatile=made.volatile,
+            )
+    manifest = context.store.manifest(product.dataset, partition)
+    extra = product.after(context, partition) if product.after else {}
+    return Outcome(product, partition, manifest, built, perf_counter() - begun, extra)
+
+
+def select(graph: Graph, names: Iterable[str]) -> list[Product]:
+    """Find products by dataset name or by kind (``labels`` means every inventory's), in the order of the graph."""
+    wanted = list(names)
+    if not wanted:
+        return list(graph.values())
+    kinds = {product.kind for product in graph.values()}
+    for name in wanted:
+        if name not in graph and name not in kinds:
+            raise ConfigError(f"There is no dataset {name!r}; {nearest_hint(name, [*graph, *sorted(kinds)])}.")
+    return [p for p in graph.values() if p.dataset in wanted or p.kind in wanted]
+
+
+def with_upstream(graph: Graph, products: Iterable[Product]) -> list[Product]:
+    """Add everything that the products are made from, in the order of the graph."""
+    wanted: set[str] = set()
+    stack = [product.dataset for product in products]
+    while stack:
+        name = stack.pop()
+        if name not in wanted:
+            wanted.add(name)
+            stack.extend(graph[name].needs)
+    return [product for product in graph.values() if product.dataset in wanted]
+
+
+def tasks(
+    study_context: Context, products: Iterable[Product], grids: set[str] | None, years: set[int] | None
+) -> list[tuple[Product, Partition]]:
+    """List the partitions to bring up to date, in an order in which everything needed comes first."""
+    return [
+        (product, partition)
+        for product in products
+        for partition in product.partitions(study_context.study)
+        if (grids is None or partition.grid is None or partition.grid in grids)
+        and (years is None or partition.year is None or partition.year in years)
+    ]

@@ -1,0 +1,87 @@
+"""What a store holds of a study: current, stale, missing; and from what a partition was made."""
+
+import json
+from dataclasses import dataclass
+
+from rich.tree import Tree
+
+from entropice_core.errors import MissingPartitionError
+from entropice_core.pipeline.product import Context, Product
+from entropice_core.pipeline.run import Graph, recipe_of
+from entropice_core.storage.partition import Partition
+
+
+@dataclass
+class State:
+    """Counts of the partitions of one dataset; size in bytes."""
+
+    dataset: str
+    partitions: int = 0
+    current: int = 0
+    stale: int = 0
+    missing: int = 0
+    provisional: int = 0
+    size: int = 0
+
+
+def states(context: Context, graph: Graph) -> list[State]:
+    """Compare every partition of a study with the recipe it would have now."""
+    return [_state(context, graph, product) for product in graph.values()]
+
+
+def _state(context: Context, graph: Graph, product: Product) -> State:
+    state = State(product.dataset)
+    for partition in product.partitions(context.study):
+        state.partitions += 1
+        try:
+            manifest = context.store.manifest(product.dataset, partition)
+        except MissingPartitionError:
+            state.missing += 1
+            continue
+        state.size += manifest.size
+        state.provisional += manifest.provisional
+        if is_current(context, graph, product, partition):
+            state.current += 1
+        else:
+            state.stale += 1
+    return state
+
+
+def is_current(context: Context, graph: Graph, product: Product, partition: Partition) -> bool:
+    """Say whether a published partition would come out the same now."""
+    try:
+        recipe = recipe_of(context, graph, product, partition)
+    except MissingPartitionError:
+        return False
+    return context.store.is_current(product.dataset, partition, recipe)
+
+
+def lineage_tree(context: Context, dataset: str, partition: Partition) -> Tree:
+    """Draw from what a partition was made, down to the source files with their checksums."""
+    tree = Tree(f"[bold]{dataset}[/] {partition}")
+    _grow(context, tree, dataset, partition, set())
+    return tree
+
+
+def _grow(context: Context, tree: Tree, dataset: str, partition: Partition, seen: set[tuple[str, str]]) -> None:
+    manifest = context.store.manifest(dataset, partition)
+    recipe = manifest.recipe
+    tree.add(f"digest {manifest.digest[:12]} · code {recipe.code_version} · seed {recipe.seed} · {manifest.created}")
+    for source in recipe.sources:
+        tree.add(f"[green]{source.name}[/] {source.size:,} bytes sha256 {source.sha256[:16]}…")
+    for ref in recipe.inputs:
+        branch = tree.add(f"[bold]{ref.dataset}[/] {ref.partition} {ref.digest[:12]}")
+        now = context.store.manifest(ref.dataset, ref.partition).digest
+        if now != ref.digest:
+            branch.add(f"[yellow]replaced since by {now[:12]}: this branch is stale[/]")
+        elif (ref.dataset, str(ref.partition)) in seen:
+            branch.add("[dim]as above[/]")
+        else:
+            seen.add((ref.dataset, str(ref.partition)))
+            _grow(context, branch, ref.dataset, ref.partition, seen)
+
+
+def tracked_digests(context: Context) -> set[str]:
+    """List the digests that tracking runs refer to, which ``gc`` must keep, with all that they were made from."""
+    folder = context.settings.home / "receipts" / context.study.study.name
+    return {json.loads(path.read_text())["digest"] for path in folder.glob("*.json")} if folder.is_dir() else set()

@@ -1,0 +1,164 @@
+"""Connect each product to the core function that makes it: open what is needed, call one function, hand it back.
+
+Nothing is computed here. The imports sit inside the functions because each step needs other heavy libraries, and a
+run that finds everything current needs none.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from entropice_core.pipeline.product import Built, Context
+from entropice_core.storage.partition import Partition
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def study_area_files(context: Context, _: Partition) -> list[Path]:
+    """Name the vector file of the study area."""
+    return [Path(str(context.study.study_area.polygons).replace("{data}", str(context.data_root)))]
+
+
+def cells(context: Context, partition: Partition, _: Path) -> Built:
+    """Enumerate the cells of the study area."""
+    from entropice_core.grids.cells import build_cells
+
+    made = build_cells(context.grid(partition), context.area, context.study.study_area.min_land_fraction)
+    return Built(_decorated(context, partition, made), counts=_counts(made), schema="cells")
+
+
+def inventory_files(name: str, context: Context, _: Partition) -> list[Path]:
+    """Name the files of an inventory and of its footprint."""
+    from entropice_core.labels.inventory import inventory_files as files
+
+    return files(name, context.study.inventories[name], context.data_root)
+
+
+def inventory(name: str, context: Context, _: Partition, folder: Path) -> Built:
+    """Read and clean one RTS inventory."""
+    from entropice_core.labels.inventory import read_inventory, write_inventory
+
+    config = context.study.inventories[name]
+    read = read_inventory(name, config, context.data_root, context.area, context.study.study.years.all())
+    write_inventory(read, folder)
+    return Built(folder, counts=read.report)
+
+
+def labels(name: str, context: Context, partition: Partition, _: Path) -> Built:
+    """Put one inventory on the cells of one grid and year."""
+    from entropice_core.grids.land import land_samples
+    from entropice_core.labels.density import label_cells, summary
+    from entropice_core.labels.inventory import read_back
+
+    stored = read_back(context.store.path(f"inventory.{name}", Partition()))
+    grid = context.grid(partition)
+    here = context.open("cells", Partition(partition.grid))
+    land = land_samples(context.area.min_latitude)
+    made = label_cells(stored, grid, here, context.area, int(partition.year or 0), land)
+    return Built(_decorated(context, partition, made), counts=summary(made), schema="labels")
+
+
+def feature_files(name: str, context: Context, partition: Partition) -> list[Path]:
+    """Name the files of a source that hold the features of a year."""
+    from entropice_core.sources import open_source
+
+    return open_source(name, context.study.sources[name], context.data_root).files(partition.year)
+
+
+def features(name: str, context: Context, partition: Partition, _: Path) -> Built:
+    """Turn one source's pixels into features of cells."""
+    from entropice_core.sources import open_source
+
+    source = open_source(name, context.study.sources[name], context.data_root)
+    here = context.open("cells", Partition(partition.grid))
+    made = source.features(context.grid(partition), here, partition.year)
+    return Built(_decorated(context, partition, made), counts=_counts(made), schema="features")
+
+
+def assembled(context: Context, grid: str, year: int) -> "xr.Dataset":
+    """Open the features of all sources for one grid and year, joined; for training and for prediction alike."""
+    from entropice_core.features.assemble import assemble
+
+    parts = {
+        name: context.open(f"features.{name}", Partition(grid, year if config.is_yearly else None))
+        for name, config in context.study.sources.items()
+    }
+    return assemble(context.open("cells", Partition(grid)), parts)
+
+
+def training_set(context: Context, partition: Partition, _: Path) -> Built:
+    """Join labels and features of all years."""
+    from entropice_core.dataset.training_set import build_training_set
+
+    grid, target = str(partition.grid), context.study.target
+    years = context.study.study.years.all()
+    by_year = {year: context.open(f"labels.{target.inventory}", Partition(grid, year)) for year in years}
+    made = build_training_set(
+        by_year, {year: assembled(context, grid, year) for year in years}, target.min_observed_fraction
+    )
+    counts = made.attrs.pop("counts")
+    return Built(made, counts=counts)
+
+
+def model(name: str, context: Context, partition: Partition, folder: Path) -> Built:
+    """Validate, calibrate and fit one model."""
+    from entropice_core.training.train import train_model
+
+    table = context.open("training_set", partition).load()
+    summary = train_model(name, context.study, context.grid(partition), table, folder, context.say)
+    return Built(folder, counts=summary, volatile=("cv_seconds.json",))
+
+
+def track_model(name: str, context: Context, partition: Partition) -> dict[str, Any]:
+    """Record the training run in MLflow, once."""
+    from entropice_core.training.receipts import track
+
+    return track(name, context, partition)
+
+
+def prediction(name: str, context: Context, partition: Partition, _: Path) -> Built:
+    """Predict every cell of one grid and year."""
+    from entropice_core.prediction.infer import predict_cells
+    from entropice_core.training.persist import load_model
+
+    grid, year = str(partition.grid), int(partition.year or 0)
+    stored = load_model(context.store.path(f"model.{name}", Partition(grid)))
+    observed = context.open(f"labels.{context.study.target.inventory}", partition)
+    made = predict_cells(stored, assembled(context, grid, year), observed, stored.edge)
+    counts = {"cells": int(made.sizes["cell"]), "without features": int(made["probability"].isnull().sum())}
+    return Built(_decorated(context, partition, made), counts=counts, schema="predictions")
+
+
+def map_(name: str, context: Context, partition: Partition, folder: Path) -> Built:
+    """Draw the map of one prediction and write its cells as GeoParquet."""
+    from entropice_core.prediction.maps import write_map
+
+    predicted = context.open(f"prediction.{name}", partition)
+    digest = context.store.manifest(f"prediction.{name}", partition).digest
+    counts = write_map(folder, context.study, name, context.grid(partition), partition, predicted, digest)
+    return Built(folder, counts=counts)
+
+
+def comparison(context: Context, _: Partition, folder: Path) -> Built:
+    """Put the scores of all models beside each other."""
+    from entropice_core.comparison.table import write_comparison
+
+    found = {
+        (name, grid): json.loads((context.store.path(f"model.{name}", Partition(grid)) / "cv.json").read_text())
+        for name in context.study.models
+        for grid in context.study.study.grids
+    }
+    return Built(folder, counts=write_comparison(folder, context.study, found))
+
+
+def _decorated(context: Context, partition: Partition, made: "xr.Dataset") -> "xr.Dataset":
+    from entropice_core.storage.conventions import apply_conventions
+
+    return apply_conventions(made, context.grid(partition).attrs())
+
+
+def _counts(made: "xr.Dataset") -> dict[str, Any]:
+    counts = made.attrs.get("counts", "{}")
+    parsed: dict[str, Any] = json.loads(counts) if isinstance(counts, str) else counts
+    return parsed

@@ -1,0 +1,1 @@
+"""From a stored model to probabilities of cells, and to maps of them."""

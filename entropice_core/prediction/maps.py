@@ -1,0 +1,272 @@
+"""Polar maps of cells: legend, units, date, scale, sources and the digest of what is shown.
+
+Maps are drawn in EPSG:6931 (NSIDC EASE-Grid 2.0 North, Lambert azimuthal equal area), turned about the pole so that the
+study area stands upright: equal areas look equal, which matters for densities, and nothing is torn at 180 degrees.
+Never Web Mercator. The coastline is the offline land mask of the grids. One function draws every map, so
+the picture in Dagster, in MLflow and in a paper is the same picture.
+"""
+
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.transforms import Affine2D
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from entropice_core.config import Study
+from entropice_core.grids.base import Grid
+from entropice_core.storage.partition import Partition
+
+VERSION = "1"
+EQUAL_AREA = "EPSG:6931"
+OCEAN, LAND, UNOBSERVED, LINES = "#eef3f7", "#d9d6d0", "#b9b5ae", "#8a97a3"
+
+
+@dataclass(frozen=True)
+class MapStyle:
+    """What a map says around the cells."""
+
+    title: str
+    label: str
+    subtitle: str = ""
+    footer: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    is_log: bool = False
+    colours: str = "viridis"
+    size_inches: float = 8.0
+    dpi: int = 150
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+def draw_map(grid: Grid, cell_ids: NDArray[np.uint64], values: NDArray[np.floating[Any]], style: MapStyle) -> Figure:
+    """Draw one value per cell.
+
+    Parameters
+    ----------
+    grid : Grid
+        The grid of the cells.
+    cell_ids : (cell,) uint64
+    values : (cell,) float
+        NaN is drawn grey and named in the legend.
+    style : MapStyle
+        Title, label of the colour bar with its unit, range.
+    """
+    rings = _rings(grid, cell_ids)
+    angle = _upright(rings)
+    turned = [_turn(ring, angle) for ring in rings]
+    figure = Figure(figsize=(style.size_inches, style.size_inches * 1.04), dpi=style.dpi, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.03, 0.10, 0.94, 0.80))
+    extent = _extent(turned)
+    _background(axes, extent, angle)
+    _cells(figure, axes, turned, np.asarray(values, dtype=float), style)
+    _graticule(axes, extent, angle)
+    _scale_bar(axes, extent)
+    _words(figure, style)
+    return figure
+
+
+def png_bytes(figure: Figure, dpi: int | None = None) -> bytes:
+    """Render a figure as PNG; the same figure gives the same bytes."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi or figure.dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def save_figure(figure: Figure, folder: Path, stem: str) -> None:
+    """Write PNG and SVG."""
+    (folder / f"{stem}.png").write_bytes(png_bytes(figure))
+    figure.savefig(folder / f"{stem}.svg", metadata={"Date": None})
+
+
+def cells_table(grid: Grid, dataset: xr.Dataset) -> gpd.GeoDataFrame:
+    """Make the table of cells that a GIS opens: one row a cell, EPSG:4326, split at 180 degrees.
+
+    Cell ids are text, as many programs read 64-bit ids as rounded floats.
+    """
+    ids = dataset["cell_ids"].values
+    columns = {name: v.values for name, v in dataset.data_vars.items() if v.dims == ("cell",)}
+    table = gpd.GeoDataFrame(columns, geometry=grid.polygons(ids, crs="EPSG:4326"), crs="EPSG:4326")
+    text = [f"{i:x}" for i in ids] if grid.name == "h3" else [str(i) for i in ids]
+    table.insert(0, "cell_id", text)
+    return table
+
+
+def write_map(
+    folder: Path, study: Study, model: str, grid: Grid, partition: Partition, predicted: xr.Dataset, digest: str
+) -> dict[str, Any]:
+    """Write map.png, map.svg and cells.parquet of one prediction; return counts for the manifest."""
+    p = predicted["probability"]
+    style = MapStyle(
+        title=study.study.title,
+        subtitle=f"Arctic year {partition.year} · {model} · grid {grid.key} ({p.size:,} cells)",
+        label=f"susceptibility: {p.attrs['long_name']}",
+        low=0.0,
+        high=1.0,
+        footer=_credits(study, f"prediction.{model} {partition} · digest {digest[:12]}"),
+    )
+    save_figure(draw_map(grid, predicted["cell_ids"].values, p.values, style), folder, "map")
+    table = cells_table(grid, predicted)
+    table.to_parquet(folder / "cells.parquet", index=False)
+    return {"cells": len(table), "cells without a value": int(p.isnull().sum())}
+
+
+def _credits(study: Study, first: str) -> tuple[str, ...]:
+    inventory = study.inventories[study.target.inventory]
+    sources = "; ".join(source.title for source in study.sources.values())
+    return (first, f"Labels: {inventory.title}. Predictors: {sources}. EPSG:6931, equal area.")
+
+
+def _rings(grid: Grid, cell_ids: NDArray[np.uint64]) -> list[NDArray[np.float64]]:
+    polygons = grid.polygons(cell_ids, crs=EQUAL_AREA)
+    return [shapely.get_coordinates(polygon.exterior) for polygon in polygons]
+
+
+def _upright(rings: list[NDArray[np.float64]]) -> float:
+    """Return the angle that puts a regional study below the pole, 0 for one that goes round it."""
+    middles = np.array([ring.mean(axis=0) for ring in rings])
+    mean = middles.mean(axis=0)
+    spread = np.hypot(*middles.T).mean()
+    if np.hypot(*mean) < 0.35 * spread:
+        return 0.0
+    return float(-np.pi / 2 - np.arctan2(mean[1], mean[0]))
+
+
+def _turn(xy: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
+    c, s = np.cos(angle), np.sin(angle)
+    turned: NDArray[np.float64] = xy @ np.array([[c, s], [-s, c]])
+    return turned
+
+
+def _extent(rings: list[NDArray[np.float64]]) -> tuple[float, float, float, float]:
+    """Return left, right, bottom, top in metres: a square round all cells with a margin of 5 %."""
+    every = np.concatenate(rings)
+    low, high = every.min(axis=0), every.max(axis=0)
+    half = 1.05 * float((high - low).max()) / 2
+    x, y = (low + high) / 2
+    return x - half, x + half, y - half, y + half
+
+
+def _background(axes: Axes, extent: tuple[float, float, float, float], angle: float) -> None:
+    from entropice_core.grids.land import land_image
+
+    axes.set_xlim(extent[0], extent[1])
+    axes.set_ylim(extent[2], extent[3])
+    axes.set_aspect("equal")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_facecolor(OCEAN)
+    corners = np.array([[extent[i], extent[j]] for i in (0, 1) for j in (2, 3)])
+    plain = _turn(corners, -angle)
+    reach = float(np.abs(plain).max())
+    box = (max(plain[:, 0].min(), -reach), plain[:, 0].max(), plain[:, 1].min(), plain[:, 1].max())
+    land = land_image(box, 900)
+    picture = np.where(land[..., None], _rgba(LAND), _rgba(OCEAN))
+    turn = Affine2D().rotate(angle) + axes.transData
+    axes.imshow(picture, extent=box, origin="upper", transform=turn, interpolation="antialiased", zorder=0)
+    axes.set_xlim(extent[0], extent[1])
+    axes.set_ylim(extent[2], extent[3])
+
+
+def _rgba(colour: str) -> NDArray[np.float64]:
+    from matplotlib.colors import to_rgba
+
+    return np.array(to_rgba(colour))
+
+
+def _cells(
+    figure: Figure, axes: Axes, rings: list[NDArray[np.float64]], values: NDArray[np.float64], style: MapStyle
+) -> None:
+    known = np.isfinite(values)
+    nothing = [ring for ring, k in zip(rings, known, strict=True) if not k]
+    if nothing:
+        axes.add_collection(PolyCollection(nothing, facecolor=UNOBSERVED, edgecolor="none", zorder=1))
+    if not known.any():
+        axes.text(0.5, 0.5, "no cell has a value", transform=axes.transAxes, ha="center", color="#444444")
+        return
+    drawn = [ring for ring, k in zip(rings, known, strict=True) if k]
+    norm = _norm(values[known], style)
+    collection = PolyCollection(
+        drawn, array=values[known], cmap=style.colours, norm=norm, edgecolor="face", linewidth=0.15, zorder=2
+    )
+    axes.add_collection(collection)
+    bar_axes = figure.add_axes((0.10, 0.085, 0.55, 0.016))
+    bar = figure.colorbar(collection, cax=bar_axes, orientation="horizontal")
+    bar.ax.tick_params(labelsize=7)
+    figure.text(0.10, 0.105, style.label, fontsize=8, va="bottom")
+    if nothing:
+        figure.text(0.70, 0.088, "■", color=UNOBSERVED, fontsize=11, va="center")
+        figure.text(0.725, 0.088, f"no value ({len(nothing):,} cells)", fontsize=8, va="center")
+
+
+def _norm(values: NDArray[np.float64], style: MapStyle) -> Normalize:
+    low = float(values.min()) if style.low is None else style.low
+    high = float(values.max()) if style.high is None else style.high
+    if style.is_log:
+        positive = values[values > 0]
+        low = float(positive.min()) if positive.size else 1e-9
+        return LogNorm(low, max(high, low * 10), clip=True)
+    return Normalize(low, high if high > low else low + 1.0)
+
+
+def _graticule(axes: Axes, extent: tuple[float, float, float, float], angle: float) -> None:
+    project = Transformer.from_crs("EPSG:4326", EQUAL_AREA, always_xy=True)
+    lines = []
+    for latitude in range(50, 90, 5):
+        lon = np.linspace(-180, 180, 361)
+        lines.append(_turn(np.column_stack(project.transform(lon, np.full(lon.size, latitude))), angle))
+        _label(axes, extent, lines[-1], f"{latitude}°N")
+    for longitude in range(-180, 180, 30):
+        lat = np.linspace(45, 88, 87)
+        line = _turn(np.column_stack(project.transform(np.full(lat.size, longitude), lat)), angle)
+        lines.append(line)
+        _label(axes, extent, line, _meridian(longitude))
+    axes.add_collection(LineCollection(lines, colors=LINES, linewidths=0.4, alpha=0.7, zorder=3))
+
+
+def _meridian(longitude: int) -> str:
+    if longitude in (-180, 0):
+        return f"{abs(longitude)}°"
+    return f"{abs(longitude)}°{'E' if longitude > 0 else 'W'}"
+
+
+def _label(axes: Axes, extent: tuple[float, float, float, float], line: NDArray[np.float64], text: str) -> None:
+    """Write a label where a line first enters the picture, a little inside the frame."""
+    margin = 0.03 * (extent[1] - extent[0])
+    inside = (
+        (line[:, 0] > extent[0] + margin)
+        & (line[:, 0] < extent[1] - margin)
+        & (line[:, 1] > extent[2] + margin)
+        & (line[:, 1] < extent[3] - margin)
+    )
+    if inside.any():
+        x, y = line[np.flatnonzero(inside)[0]]
+        axes.text(x, y, text, fontsize=6, color="#55626e", ha="center", va="center", zorder=4)
+
+
+def _scale_bar(axes: Axes, extent: tuple[float, float, float, float]) -> None:
+    width = extent[1] - extent[0]
+    nice = [n * 10**e for e in range(3, 7) for n in (1, 2, 5)]
+    length = max((n for n in nice if n <= width / 5), default=nice[0])
+    x, y = extent[0] + 0.04 * width, extent[2] + 0.035 * width
+    axes.plot([x, x + length], [y, y], color="black", linewidth=2, solid_capstyle="butt", zorder=5)
+    axes.text(x + length / 2, y + 0.008 * width, f"{length / 1000:,.0f} km", fontsize=7, ha="center", zorder=5)
+
+
+def _words(figure: Figure, style: MapStyle) -> None:
+    figure.text(0.03, 0.955, style.title, fontsize=11, weight="bold", va="bottom")
+    figure.text(0.03, 0.932, style.subtitle, fontsize=8.5, va="bottom", color="#333333")
+    for i, line in enumerate(style.footer):
+        figure.text(0.03, 0.036 - 0.016 * i, line[:190], fontsize=5.8, va="bottom", color="#555555")
