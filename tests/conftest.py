@@ -1,0 +1,40 @@
+"""What all tests share: the folder of real data, and skips that say why."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests whose needs this machine does not have, with the reason."""
+    needs = {
+        "real": (real_data_folder() is not None, "ENTROPICE_DATA names no folder of real data"),
+        "torch": (importlib.util.find_spec("torch") is not None, "PyTorch is not installed"),
+        "browser": (chromium() is not None, "no Chromium on this machine"),
+    }
+    for item in items:
+        for marker, (is_met, reason) in needs.items():
+            if item.get_closest_marker(marker) and not is_met:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def real_data_folder() -> Path | None:
+    """The folder of real data, if ENTROPICE_DATA names one."""
+    named = os.environ.get("ENTROPICE_DATA")
+    return Path(named) if named and Path(named, "rts_inventories").is_dir() else None
+
+
+def chromium() -> str | None:
+    """The Chromium of this machine."""
+    return next((p for p in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(p).exists()), None)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data."""
+    folder = real_data_folder()
+    if folder is None:
+        pytest.skip("ENTROPICE_DATA names no folder of real data")
+    return folder
