@@ -1,0 +1,113 @@
+"""What every source must do, and which of its files belongs to a year.
+
+No file is opened here.
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from entropice_core.config import SourceConfig
+from entropice_core.errors import ConfigError, SourceError
+from entropice_core.registry import SOURCES
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from entropice_core.grids.base import Grid
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Features of cells from files that somebody else made."""
+
+    @property
+    def name(self) -> str:
+        """Name in the study TOML."""
+        ...
+
+    @property
+    def VERSION(self) -> str:  # noqa: N802 - the code version of every room is called so
+        """Version of the code that computes the features; results are stale when it changes."""
+        ...
+
+    @property
+    def is_yearly(self) -> bool:
+        """True when there is a file for each year."""
+        ...
+
+    def files(self, year: int | None) -> list[Path]:
+        """Files of a label year; ``SourceError`` names what is missing. A static source ignores the year."""
+        ...
+
+    def features(self, grid: "Grid", cells: "xr.Dataset", year: int | None) -> "xr.Dataset":
+        """Variable ``features`` : (cell, feature) float32, NaN where the source has no value for a cell."""
+        ...
+
+
+def open_source(name: str, config: SourceConfig, data_root: Path) -> Source:
+    """Give the source of a study; ``data_root`` is the folder that ``{data}`` in its path stands for."""
+    source: Source = SOURCES.load(config.kind).open_source(name, config, Path(data_root))
+    return source
+
+
+def file_of_year(name: str, config: SourceConfig, data_root: Path, year: int | None) -> Path:
+    """Path of a source's file for a label year, which must exist.
+
+    The file's year is the label's year less the lag.
+
+    Raises
+    ------
+    SourceError
+        When the file is missing; lists the years whose files exist.
+    ConfigError
+        When the path template has a placeholder other than ``{data}`` and ``{year}``.
+    """
+    if config.is_yearly and year is None:
+        raise SourceError(f"Source {name!r} has a file a year ({config.path}), but no year was given; give the year.")
+    file_year = None if year is None else year - config.lag
+    path = Path(_fill(name, config.path, data_root, file_year))
+    if path.exists():
+        return path
+    if not config.is_yearly:
+        raise SourceError(f"Source {name!r} has no file {path}: put it there or correct sources.{name}.path.")
+    years = years_with_files(name, config, data_root)
+    lag = f" (label year {year}, lag {config.lag})" if config.lag else ""
+    listed = f"files exist for {', '.join(map(str, years))}" if years else "no file of any year is there"
+    raise SourceError(
+        f"Source {name!r} has no file for {file_year}{lag}: {path} is missing and {listed}; "
+        "add the file or change the years of the study."
+    )
+
+
+def years_with_files(name: str, config: SourceConfig, data_root: Path) -> list[int]:
+    """Years for which a yearly source has a file, ascending."""
+    pattern = _fill(name, config.path, data_root, None)
+    parts = Path(pattern).parts
+    fixed = next(i for i, part in enumerate(parts) if _ANY_YEAR in part)
+    folder = Path(*parts[:fixed])
+    found = folder.glob(str(Path(*parts[fixed:])).replace(_ANY_YEAR, "*")) if folder.is_dir() else ()
+    matcher = re.compile(re.escape(pattern).replace(re.escape(_ANY_YEAR), r"(\d{4})"))
+    matches = (matcher.fullmatch(str(path)) for path in found)
+    years = (set(match.groups()) for match in matches if match)
+    return sorted(int(*year) for year in years if len(year) == 1)
+
+
+_ANY_YEAR = "@any-year@"
+
+
+class _AnyYear(str):
+    """Stands for the year in a template, whatever its format is."""
+
+    def __format__(self, _spec: str) -> str:
+        return _ANY_YEAR
+
+
+def _fill(name: str, template: str, data_root: Path, year: int | None) -> str:
+    value: int | _AnyYear = _AnyYear() if year is None else year
+    try:
+        return str(Path(template.format(data=str(data_root), year=value)))
+    except (KeyError, IndexError, ValueError) as error:
+        raise ConfigError(
+            f"sources.{name}.path {template!r} cannot be filled in ({error}): use only {{data}} and {{year}}."
+        ) from error

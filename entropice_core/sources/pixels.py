@@ -1,0 +1,128 @@
+"""What an opened raster file offers, and how stored numbers become physical values.
+
+Order of the steps: nodata and fill values are masked on the stored numbers, then the file's own packing (scale_factor,
+add_offset) is undone, then the declared scale and offset are applied, then the valid range is checked.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from entropice_core.config import BandConfig
+from entropice_core.errors import SourceError
+from entropice_core.features.layout import RasterLayout
+from entropice_core.grids.base import Bool, Float64, Int64
+
+
+@dataclass(frozen=True)
+class StoredBand:
+    """What a file says about a band.
+
+    ``steps``: number of layers (1, or the length of the dimension that ``along`` names).
+    ``fills``: stored numbers that mean missing. ``scale`` and ``offset``: the file's packing.
+    """
+
+    steps: int
+    unit: str = ""
+    long_name: str = ""
+    fills: tuple[float, ...] = ()
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+class RasterFile(Protocol):
+    """An opened raster file."""
+
+    path: Path
+    layout: RasterLayout
+    notes: list[str]
+
+    def __enter__(self) -> Self:
+        """Open."""
+        ...
+
+    def __exit__(self, *error: object) -> None:
+        """Close."""
+        ...
+
+    def describe(self, band: BandConfig) -> StoredBand:
+        """Find a band; ``ConfigError`` lists what the file has."""
+        ...
+
+    def read(self, band: BandConfig, start: int, stop: int) -> tuple[npt.NDArray[Any], Bool | None]:
+        """Stored numbers of rows of the layout: (steps, rows, columns), and a mask of missing ones if there is one."""
+        ...
+
+
+@dataclass
+class MaskCounts:
+    """How many pixels of one layer were looked at, and why some were masked."""
+
+    pixels: Int64
+    nodata: Int64
+    not_finite: Int64
+    outside_valid_range: Int64
+
+    @classmethod
+    def zeros(cls, steps: int) -> "MaskCounts":
+        """Start counting."""
+        pixels, nodata, not_finite, outside = np.zeros((4, steps), dtype=np.int64)
+        return cls(pixels, nodata, not_finite, outside)
+
+    def used(self) -> Int64:
+        """Pixels that were left over: (steps,)."""
+        return self.pixels - self.nodata - self.not_finite - self.outside_valid_range
+
+    def as_dict(self, step: int) -> dict[str, int]:
+        """Counts of one layer in plain numbers."""
+        return {
+            "pixels": int(self.pixels[step]),
+            "masked_nodata": int(self.nodata[step]),
+            "masked_nan": int(self.not_finite[step]),
+            "masked_outside_valid_range": int(self.outside_valid_range[step]),
+            "used": int(self.used()[step]),
+        }
+
+
+def decode(
+    stored: npt.NDArray[Any], missing: Bool | None, band: BandConfig, meta: StoredBand, counts: MaskCounts, where: str
+) -> Float64:
+    """Turn stored numbers into physical values, NaN where masked, and count: (steps, pixels) -> (steps, pixels).
+
+    Raises
+    ------
+    SourceError
+        For an infinite value: no instrument measures one, so the file is damaged or its nodata is not declared.
+    """
+    nodata = np.zeros(stored.shape, dtype=bool) if missing is None else missing.copy()
+    for fill in (*meta.fills, *([] if band.nodata is None else [band.nodata])):
+        nodata |= _equals(stored, fill)
+    values = stored.astype(np.float64)
+    is_nan = np.isnan(values) & ~nodata
+    infinite = np.isinf(values) & ~nodata
+    if infinite.any():
+        raise SourceError(
+            f"{where}, band {band.name!r}: {int(infinite.sum())} of {infinite.size} pixels are infinite; "
+            "repair the file, or declare the number as nodata of the band."
+        )
+    values = (values * meta.scale + meta.offset) * band.scale + band.offset
+    low, high = band.valid_range
+    outside = ~nodata & ~is_nan & ~((values >= low) & (values <= high))
+    for total, mask in ((counts.nodata, nodata), (counts.not_finite, is_nan), (counts.outside_valid_range, outside)):
+        total += mask.sum(axis=1)
+    counts.pixels += stored.shape[1]
+    return np.where(nodata | is_nan | outside, np.nan, values)
+
+
+def _equals(stored: npt.NDArray[Any], fill: float) -> Bool:
+    """Compare in the stored type: -3.4028235e38 of a float32 file is not that number in float64."""
+    if np.isnan(fill):
+        return np.isnan(stored) if stored.dtype.kind == "f" else np.zeros(stored.shape, dtype=bool)
+    if stored.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            same: Bool = stored == stored.dtype.type(fill)
+        return same
+    return np.asarray(stored == fill, dtype=bool)
