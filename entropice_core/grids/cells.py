@@ -15,6 +15,7 @@ from entropice_core.grids.base import ELLIPSOID, Grid, UInt64
 from entropice_core.grids.land import land_fraction, mask_version
 from entropice_core.grids.study_area import StudyArea
 
+VERSION = "1"
 DGGS_CONVENTION: dict[str, str] = {
     "uuid": "7b255807-140c-42ca-97f6-7a1cfecdbc38",
     "schema_url": "https://raw.githubusercontent.com/zarr-conventions/dggs/refs/tags/v1/schema.json",

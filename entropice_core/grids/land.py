@@ -24,6 +24,7 @@ from entropice_core.grids.projection import EQUAL_AREA_CRS, SEMIMAJOR_AXIS_M, au
 
 Float32 = npt.NDArray[np.float32]
 
+VERSION = "1"
 PACKAGE = "global-land-mask"
 MASK_FILE = "globe_combined_mask_compressed.npz"
 PIXELS_PER_DEGREE = 120
