@@ -22,6 +22,8 @@ from entropice_core.features.layout import RasterLayout
 from entropice_core.grids.base import Bool, Float64, Grid, Int64, UInt64
 from entropice_core.grids.projection import authalic_q
 
+VERSION = "1"
+
 SAMPLES_PER_CELL = 100
 BLOCK_PIXELS = 1_000_000  # pixels of a block of rows: 48 MB for the twelve float32 months of a variable
 CHUNK_POINTS = 2_000_000  # subpixels that are located at a time: about 150 MB
