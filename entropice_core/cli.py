@@ -193,7 +193,8 @@ def status(study: StudyName = None) -> None:
     loaded, settings = _load(study)
     table = Table(title=f"{loaded.study.name}: {settings.store_root(loaded)}", title_justify="left")
     for heading in ("dataset", "partitions", "current", "stale", "missing", "provisional", "size"):
-        table.add_column(heading, justify="left" if heading == "dataset" else "right")
+        is_name = heading == "dataset"
+        table.add_column(heading, justify="left" if is_name else "right", no_wrap=is_name)
     for row in states(Context(loaded, settings), build_graph(loaded)):
         size = f"{row.size / 1e6:,.1f} MB"
         counts = [str(n) if n else "-" for n in (row.current, row.stale, row.missing, row.provisional)]
@@ -268,10 +269,10 @@ def gc(study: StudyName = None, *, grace_hours: float = 24.0, dry_run: bool = Fa
 def grids(study: StudyName = None) -> None:
     """Count the cells of every grid in the study area (cell centres; land as in the study's land fraction)."""
     from entropice_core.grids import parse_grid_key
-    from entropice_core.grids.study_area import StudyArea
+    from entropice_core.pipeline.product import Context
 
     loaded, settings = _load(study)
-    area = StudyArea.from_config(loaded.study_area, settings.data)
+    area = Context(loaded, settings).area
     table = Table(title=f"cells of {loaded.study.name}", title_justify="left")
     for heading in ("grid", "cells", "mean area km²"):
         table.add_column(heading, justify="right")

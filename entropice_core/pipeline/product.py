@@ -50,7 +50,13 @@ class Context:
         """The study area."""
         from entropice_core.grids.study_area import StudyArea
 
-        return StudyArea.from_config(self.study.study_area, self.settings.data)
+        config = self.study.study_area
+        return StudyArea.from_files(config.min_latitude, config.bounds, self.area_files())
+
+    def area_files(self) -> list[Path]:
+        """Name the vector file of the study area, if it has one."""
+        pattern = self.study.study_area.polygons
+        return [Path(pattern.replace("{data}", str(self.data_root)))] if pattern else []
 
     def grid(self, partition: Partition) -> "Grid":
         """Open the grid of a partition."""

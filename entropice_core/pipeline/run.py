@@ -11,7 +11,6 @@ from typing import Any
 
 from entropice_core.errors import ConfigError, MissingPartitionError, nearest_hint
 from entropice_core.pipeline.product import Context, Product
-from entropice_core.storage.files import fingerprint
 from entropice_core.storage.manifest import Manifest
 from entropice_core.storage.partition import Partition
 from entropice_core.storage.recipe import InputRef, Recipe, SourceFile
@@ -67,8 +66,7 @@ def _reference(context: Context, need: str, up: Partition, product: Product, par
 def _sources(context: Context, product: Product, partition: Partition) -> tuple[SourceFile, ...]:
     if product.files is None:
         return ()
-    paths = product.files(context, partition)
-    return tuple(fingerprint(path, context.data_root, context.store.root) for path in sorted(paths))
+    return context.store.fingerprints(sorted(product.files(context, partition)), context.data_root)
 
 
 def materialize(context: Context, graph: Graph, product: Product, partition: Partition, force: bool = False) -> Outcome:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def study_area_files(context: Context, _: Partition) -> list[Path]:
     """Name the vector file of the study area."""
-    return [Path(str(context.study.study_area.polygons).replace("{data}", str(context.data_root)))]
+    return context.area_files()
 
 
 def cells(context: Context, partition: Partition, _: Path) -> Built:

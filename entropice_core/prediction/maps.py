@@ -20,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 from pyproj import Transformer
@@ -30,7 +31,9 @@ from entropice_core.storage.partition import Partition
 
 VERSION = "1"
 EQUAL_AREA = "EPSG:6931"
-OCEAN, LAND, UNOBSERVED, LINES = "#eef3f7", "#d9d6d0", "#b9b5ae", "#8a97a3"
+OCEAN, LAND, UNOBSERVED, LINES = "#eef3f7", "#dedbd5", "#b3aea6", "#8a97a3"
+ABOVE, BELOW = 0.62, 0.92  # inches
+HALO = [withStroke(linewidth=1.6, foreground="white", alpha=0.8)]
 
 
 @dataclass(frozen=True)
@@ -66,16 +69,24 @@ def draw_map(grid: Grid, cell_ids: NDArray[np.uint64], values: NDArray[np.floati
     rings = _rings(grid, cell_ids)
     angle = _upright(rings)
     turned = [_turn(ring, angle) for ring in rings]
-    figure = Figure(figsize=(style.size_inches, style.size_inches * 1.04), dpi=style.dpi, facecolor="white")
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.03, 0.10, 0.94, 0.80))
     extent = _extent(turned)
+    figure, axes = _frame(extent, style)
     _background(axes, extent, angle)
     _cells(figure, axes, turned, np.asarray(values, dtype=float), style)
     _graticule(axes, extent, angle)
     _scale_bar(axes, extent)
     _words(figure, style)
     return figure
+
+
+def _frame(extent: tuple[float, float, float, float], style: MapStyle) -> tuple[Figure, Axes]:
+    """Make a figure as high as the map needs, with room above for the title and below for legend and credits."""
+    width = style.size_inches
+    height = width * 0.94 * (extent[3] - extent[2]) / (extent[1] - extent[0])
+    total = height + ABOVE + BELOW
+    figure = Figure(figsize=(width, total), dpi=style.dpi, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_axes((0.03, BELOW / total, 0.94, height / total))
 
 
 def png_bytes(figure: Figure, dpi: int | None = None) -> bytes:
@@ -151,12 +162,13 @@ def _turn(xy: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
 
 
 def _extent(rings: list[NDArray[np.float64]]) -> tuple[float, float, float, float]:
-    """Return left, right, bottom, top in metres: a square round all cells with a margin of 5 %."""
+    """Return left, right, bottom, top in metres: all cells with a margin, at least half as high as wide and back."""
     every = np.concatenate(rings)
     low, high = every.min(axis=0), every.max(axis=0)
-    half = 1.05 * float((high - low).max()) / 2
+    half = 0.54 * (high - low)
+    half = np.maximum(half, 0.5 * half.max())
     x, y = (low + high) / 2
-    return x - half, x + half, y - half, y + half
+    return float(x - half[0]), float(x + half[0]), float(y - half[1]), float(y + half[1])
 
 
 def _background(axes: Axes, extent: tuple[float, float, float, float], angle: float) -> None:
@@ -164,20 +176,22 @@ def _background(axes: Axes, extent: tuple[float, float, float, float], angle: fl
 
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])
-    axes.set_aspect("equal")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_facecolor(OCEAN)
     corners = np.array([[extent[i], extent[j]] for i in (0, 1) for j in (2, 3)])
     plain = _turn(corners, -angle)
-    reach = float(np.abs(plain).max())
-    box = (max(plain[:, 0].min(), -reach), plain[:, 0].max(), plain[:, 1].min(), plain[:, 1].max())
-    land = land_image(box, 900)
+    box = (plain[:, 0].min(), plain[:, 0].max(), plain[:, 1].min(), plain[:, 1].max())
+    land = land_image(box, 1200)
     picture = np.where(land[..., None], _rgba(LAND), _rgba(OCEAN))
     turn = Affine2D().rotate(angle) + axes.transData
     axes.imshow(picture, extent=box, origin="upper", transform=turn, interpolation="antialiased", zorder=0)
+    x = np.linspace(box[0], box[1], land.shape[1])
+    y = np.linspace(box[3], box[2], land.shape[0])
+    axes.contour(x, y, land, levels=[0.5], colors="#3b4650", linewidths=0.35, transform=turn, zorder=3)
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])
+    axes.set_aspect("auto")  # the frame already has the proportions of the extent
 
 
 def _rgba(colour: str) -> NDArray[np.float64]:
@@ -202,13 +216,15 @@ def _cells(
         drawn, array=values[known], cmap=style.colours, norm=norm, edgecolor="face", linewidth=0.15, zorder=2
     )
     axes.add_collection(collection)
-    bar_axes = figure.add_axes((0.10, 0.085, 0.55, 0.016))
+    height = figure.get_figheight()
+    bar_axes = figure.add_axes((0.03, 0.50 / height, 0.60, 0.11 / height))
     bar = figure.colorbar(collection, cax=bar_axes, orientation="horizontal")
-    bar.ax.tick_params(labelsize=7)
-    figure.text(0.10, 0.105, style.label, fontsize=8, va="bottom")
+    bar.ax.tick_params(labelsize=7, length=2, pad=2)
+    bar.outline.set_linewidth(0.4)
+    figure.text(0.03, 0.66 / height, style.label, fontsize=8, va="bottom")
     if nothing:
-        figure.text(0.70, 0.088, "■", color=UNOBSERVED, fontsize=11, va="center")
-        figure.text(0.725, 0.088, f"no value ({len(nothing):,} cells)", fontsize=8, va="center")
+        figure.text(0.66, 0.55 / height, "■", color=UNOBSERVED, fontsize=11, va="center")
+        figure.text(0.685, 0.55 / height, f"no value ({len(nothing):,} cells)", fontsize=8, va="center")
 
 
 def _norm(values: NDArray[np.float64], style: MapStyle) -> Normalize:
@@ -253,7 +269,8 @@ def _label(axes: Axes, extent: tuple[float, float, float, float], line: NDArray[
     )
     if inside.any():
         x, y = line[np.flatnonzero(inside)[0]]
-        axes.text(x, y, text, fontsize=6, color="#55626e", ha="center", va="center", zorder=4)
+        axes.text(x, y, text, fontsize=6, color="#55626e", ha="center", va="center", zorder=4,
+                  path_effects=HALO)  # fmt: skip
 
 
 def _scale_bar(axes: Axes, extent: tuple[float, float, float, float]) -> None:
@@ -266,7 +283,8 @@ def _scale_bar(axes: Axes, extent: tuple[float, float, float, float]) -> None:
 
 
 def _words(figure: Figure, style: MapStyle) -> None:
-    figure.text(0.03, 0.955, style.title, fontsize=11, weight="bold", va="bottom")
-    figure.text(0.03, 0.932, style.subtitle, fontsize=8.5, va="bottom", color="#333333")
+    height = figure.get_figheight()
+    figure.text(0.03, 1 - 0.30 / height, style.title, fontsize=11, weight="bold", va="bottom")
+    figure.text(0.03, 1 - 0.50 / height, style.subtitle, fontsize=8.5, va="bottom", color="#333333")
     for i, line in enumerate(style.footer):
-        figure.text(0.03, 0.036 - 0.016 * i, line[:190], fontsize=5.8, va="bottom", color="#555555")
+        figure.text(0.03, (0.20 - 0.11 * i) / height, line[:190], fontsize=5.8, va="bottom", color="#555555")

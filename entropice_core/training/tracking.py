@@ -20,6 +20,8 @@ class TrackedRun:
     """What one MLflow run says: everything is already on disk or in the manifest."""
 
     experiment: str
+    dataset: str
+    partition: str
     name: str
     digest: str
     parameters: Mapping[str, str]
@@ -51,7 +53,7 @@ def record_once(run: TrackedRun, tracking_uri: str, receipts: Path) -> Receipt:
     Returns a receipt in any case; its ``problem`` says why the server did not take the run, which is then tried
     again at the next call.
     """
-    path = receipts / f"{run.experiment}.{run.name}.{run.digest}.json".replace("/", "-")
+    path = receipt_path(receipts, run.dataset, run.partition, run.digest)
     known = read_receipt(path)
     if known is not None and known.tracking_uri == tracking_uri and not known.problem:
         return known
@@ -61,6 +63,11 @@ def record_once(run: TrackedRun, tracking_uri: str, receipts: Path) -> Receipt:
     partial.write_text(json.dumps(asdict(receipt), indent=1))
     os.replace(partial, path)
     return receipt
+
+
+def receipt_path(receipts: Path, dataset: str, partition: str, digest: str) -> Path:
+    """Name the receipt of one version of one partition."""
+    return receipts / f"{dataset}.{partition}.{digest[:12]}.json"
 
 
 def read_receipt(path: Path) -> Receipt | None:
