@@ -192,11 +192,11 @@ def status(study: StudyName = None) -> None:
 
     loaded, settings = _load(study)
     table = Table(title=f"{loaded.study.name}: {settings.store_root(loaded)}", title_justify="left")
-    for heading in ("dataset", "partitions", "current", "stale", "missing", "provisional", "size"):
+    for heading in ("dataset", "parts", "current", "stale", "missing", "provis.", "MB"):
         is_name = heading == "dataset"
-        table.add_column(heading, justify="left" if is_name else "right", no_wrap=is_name)
+        table.add_column(heading, justify="left" if is_name else "right", no_wrap=True)
     for row in states(Context(loaded, settings), build_graph(loaded)):
-        size = f"{row.size / 1e6:,.1f} MB"
+        size = f"{row.size / 1e6:,.1f}"
         counts = [str(n) if n else "-" for n in (row.current, row.stale, row.missing, row.provisional)]
         table.add_row(row.dataset, str(row.partitions), *counts, size)
     console.print(table)

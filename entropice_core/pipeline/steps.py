@@ -112,7 +112,7 @@ def model(name: str, context: Context, partition: Partition, folder: Path) -> Bu
 
 def track_model(name: str, context: Context, partition: Partition) -> dict[str, Any]:
     """Record the training run in MLflow, once."""
-    from entropice_core.training.receipts import track
+    from entropice_core.pipeline.receipts import track
 
     return track(name, context, partition)
 
