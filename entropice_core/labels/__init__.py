@@ -1,0 +1,16 @@
+"""Labels: what was mapped as a retrogressive thaw slump (RTS), where anyone looked, and the density per cell.
+
+================  =====================================================================================
+``files``         which files an inventory names, and one reader per format
+``years``         the Arctic year of each feature: from a column, the file name, or a column per year
+``geometry``      any coordinate system to the equal-area plane and back; repair of polygons
+``report``        counts of features in, kept and rejected by reason
+``inventory``     all of that: files -> clean features, footprint and report, and their storage
+``footprint``     where an inventory looked, and how much land of each cell that is
+``observed``          how much of the land of each cell that is
+``overlay``       polygons cut at the borders of cells, overlapping outlines joined
+``density``       the labels of one grid and year
+================  =====================================================================================
+
+Nothing here knows models or features. Importing this package imports nothing else.
+"""

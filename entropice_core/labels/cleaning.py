@@ -1,0 +1,99 @@
+"""What is wrong with a feature's geometry: missing, empty, invalid, without area, far away, or there before.
+
+Each verdict has its name in ``report.REASONS``. Only a shape of the wrong kind, and a layer without one usable
+coordinate, are errors: there the study TOML is wrong, not single features.
+"""
+
+import numpy as np
+import pandas as pd
+import shapely
+from pyproj import CRS
+from shapely.geometry.base import BaseGeometry
+
+from entropice_core.errors import SourceError
+from entropice_core.grids.base import Bool, Geometries
+from entropice_core.grids.study_area import StudyArea
+from entropice_core.labels.files import Layer
+from entropice_core.labels.geometry import crs_label, is_on_earth, polygons_of, repair, to_plane
+from entropice_core.labels.report import Sieve
+
+REACH_M = 120_000.0
+"""Features this far outside the study area are kept: a cell belongs to the study by its centre and may reach out.
+The farthest corner of any supported cell is 103 km from its centre (HEALPix depth 6, in EPSG:6931)."""
+
+_KINDS = {"polygon": ("Polygon", "MultiPolygon", "GeometryCollection"), "point": ("Point", "MultiPoint")}
+
+
+def clean_geometries(layer: Layer, kind: str, crs: CRS, what: str) -> tuple[Geometries, Sieve, dict[str, int]]:
+    """Bring the rows of a layer to the plane: (rows,) geometries, verdicts, number of invalid and repaired ones.
+
+    ``invalid`` counts the outlines that are invalid as the file has them; a few more become so by projecting.
+    """
+    raw = np.asarray(layer.frame.geometry.to_numpy(), dtype=object)
+    sieve = Sieve(raw.size)
+    sieve.reject(shapely.is_missing(raw), "missing_geometry")
+    sieve.reject(shapely.is_empty(raw), "empty_geometry")
+    _check_kinds(raw, sieve.is_kept, kind, what)
+    own = np.full(raw.size, shapely.Point() if kind == "point" else shapely.Polygon(), dtype=object)
+    keep_kind = polygons_of if kind == "polygon" else _single_point
+    own[sieve.is_kept] = [keep_kind(geometry) for geometry in raw[sieve.is_kept]]
+    sieve.reject(shapely.is_empty(own), "several_points" if kind == "point" else "not_repairable")
+    plane = to_plane(own, crs, what)
+    sieve.reject(~is_on_earth(plane), "coordinates_not_on_earth")
+    if raw.size and (sieve.reason == "coordinates_not_on_earth").all():
+        raise SourceError(
+            f"{what}: not one of its {raw.size} shapes has coordinates on the globe in {crs_label(crs)}; check that "
+            f"the longitude comes first and that the coordinate system is right."
+        )
+    if kind == "point":
+        return plane, sieve, {}
+    plane[~sieve.is_kept] = shapely.Polygon()
+    had_area = shapely.area(shapely.envelope(plane)) > 0.0
+    plane, invalid = repair(plane)
+    no_area = shapely.area(plane) <= 0.0
+    sieve.reject(no_area & invalid & had_area, "not_repairable")
+    sieve.reject(no_area, "zero_area")
+    counts = {"invalid": int((~shapely.is_valid(own)).sum()), "repaired": int((invalid & ~no_area).sum())}
+    return plane, sieve, counts
+
+
+def _check_kinds(geometries: Geometries, chosen: Bool, kind: str, what: str) -> None:
+    for row in np.flatnonzero(chosen):
+        if geometries[row].geom_type not in _KINDS[kind]:
+            raise SourceError(
+                f'{what}: row {row} is a {geometries[row].geom_type}, but the study TOML says geometry = "{kind}"; '
+                f"correct the one or the other."
+            )
+
+
+def _single_point(geometry: BaseGeometry) -> BaseGeometry:
+    parts = shapely.get_parts(geometry)
+    return parts[0] if len(parts) == 1 else shapely.Point()
+
+
+def reject_far(features: pd.DataFrame, sieve: Sieve, area: StudyArea) -> None:
+    """Reject features that no cell of the study can reach."""
+    within_reach = area.geometry().buffer(REACH_M)
+    shapely.prepare(within_reach)
+    kept = np.flatnonzero(sieve.is_kept)
+    far = np.zeros(len(features), dtype=bool)
+    far[kept] = ~shapely.intersects(within_reach, features["geometry"].to_numpy()[kept])
+    sieve.reject(far, "outside_study_area")
+
+
+def reject_duplicates(features: pd.DataFrame, sieve: Sieve) -> None:
+    """Reject outlines that were there before in the same year, and points with the same area."""
+    kept = np.flatnonzero(sieve.is_kept)
+    plane = features["geometry"].to_numpy()[kept]
+    # Centimetres: the same outline from a file in another coordinate system differs in the last digits.
+    rounded = shapely.normalize(shapely.transform(plane, lambda points: np.round(points, 2)))
+    key = pd.DataFrame(
+        {
+            "year": features["year"].to_numpy()[kept],
+            "area": np.where(shapely.get_dimensions(plane) == 0, features["area_m2"].to_numpy()[kept], 0.0),
+            "outline": shapely.to_wkb(rounded),
+        }
+    )
+    duplicate = np.zeros(len(features), dtype=bool)
+    duplicate[kept] = key.duplicated().to_numpy()
+    sieve.reject(duplicate, "duplicate")
