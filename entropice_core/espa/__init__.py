@@ -1,0 +1,40 @@
+"""eSPA+: entropic scalable probabilistic approximation, a classifier for few rows and many features.
+
+The map of the room::
+
+    estimator.py            ESPAClassifier, the scikit-learn interface
+    validation.py           checks of its parameters and data, with one sentence per error
+    predictor.py            fitted numbers -> probabilities; arrays + JSON, no pickles
+    objective.py            the functional that every step minimises
+    steps.py                its closed-form minimisers, for a batch of fits at once
+    sweep.py, fit.py        one pass over the rows; the loop with restarts, pruning and compaction
+    rows.py, scaling.py     rows as blocks, in memory or memory-mapped; units inside and outside
+    seeds.py                k-means++ starts, weighted and balanced over the classes
+    mutual_information.py   relevance of single features, for starts and priors
+    backend.py              NumPy, PyTorch or CuPy, and which device was chosen
+
+Names follow Horenko (2020, doi 10.1162/neco_a_01296) and Vecchi et al. (2022, doi 10.1162/neco_a_01490): W feature
+weights, S centroids ("boxes"), Lambda class probabilities given the cluster, Gamma affiliations.
+What must not be here: cross-validation over space, files of this project, plotting.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from entropice_core.espa.estimator import ESPAClassifier
+    from entropice_core.espa.predictor import Predictor
+
+_HOMES = {
+    "ESPAClassifier": "entropice_core.espa.estimator",
+    "Predictor": "entropice_core.espa.predictor",
+}
+
+__all__ = ["ESPAClassifier", "Predictor"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public classes when they are first asked for; the package itself stays free of heavy imports."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,303 @@
+"""ESPAClassifier: eSPA+ behind the scikit-learn interface.
+
+What must not be here: the mathematics (``steps.py``, ``objective.py``) and search over parameters.
+"""
+
+import warnings
+from typing import Any, Self
+
+import array_api_compat
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from entropice_core.espa.backend import Backend, choose_backend, is_foreign, to_host
+from entropice_core.espa.fit import FitResult, Readout
+from entropice_core.espa.predictor import Predictor
+from entropice_core.espa.scaling import Scaling
+from entropice_core.espa.training import Settings, TrainingRows, build_predictor, prepare, read_members, train
+from entropice_core.espa.validation import check_finite, check_parameters, check_weights
+
+Floats = NDArray[np.float64]
+_FLOAT_TYPES = [np.float64, np.float32]
+
+
+class ESPAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Entropic scalable probabilistic approximation (eSPA+): label-aware clustering that weighs its features.
+
+    Why: with few labelled rows and many features, forests and nets overfit. eSPA+ describes the data by a few
+    centroids ("boxes"), learns one weight per feature, and gives each cluster a class distribution; every training
+    step has a closed form and never raises the loss. Method: Horenko 2020 (doi 10.1162/neco_a_01296), Vecchi et al.
+    2022 (doi 10.1162/neco_a_01490).
+
+    Parameters
+    ----------
+    n_clusters : int, default 16
+        K. Clusters that lose all rows are dropped. More clusters than classes times patterns cost little, because
+        ``alpha`` shrinks small clusters to the class frequencies.
+    eps_c : float, default 0.1
+        Weight of the labels against squared distance (of unit-variance features). 0 = clustering without labels.
+    eps_w : float, default 0.3
+        Temperature of the feature weights, in mean squared distance per feature. Large or infinite: even weights;
+        small: few features, in the end a single one. Search 0.03 to 1.
+    eps_a : float, default 0.0
+        Temperature of affiliations in training; 0 = each row in one cluster, as published. 1e-4 to 1e-2 smooths,
+        at three to five times the sweeps.
+    alpha : float, default 1.0
+        Dirichlet prior of each cluster's class distribution, in rows, with the class frequencies as mean. 0 is the
+        published rule and can predict probabilities of exactly zero, whose log-loss is unbounded.
+    tau : float or None, default 0.2
+        Temperature of affiliations in prediction, in units of the mean squared distance to the nearest centroid.
+        0 = nearest centroid only, as published (K distinct outputs); None = ``eps_a``, as in training.
+    unbias : bool, default True
+        Count the classes of the clusters again after training with assignments that do not see the labels, as they
+        will not when predicting. Without it probabilities are over-confident.
+    scaling : {"standard", "minmax", "none"}, default "standard"
+        Divisor inside. With "minmax", as in the papers' scripts, W rewards heavy-tailed features.
+    class_weight : None, "balanced" or dict, default None
+        Costs of the classes: they weigh the labels in training and the choice in ``predict``. The probabilities are
+        counted without them and keep the real class frequencies.
+    mi_prior : float, default 0.0
+        Power p of the prior W ~ (mutual information with the class)^p; 0 = even prior.
+    mi_start : float between 0 and 1, default 0.5
+        Share of the restarts whose W starts at the mutual information. Features of equal variance need it.
+    init : {"balanced", "k-means++", "random"}, default "balanced"
+        Starting centroids; "balanced" makes every class weigh the same in k-means++ and own at least one seed.
+    n_init : int, default 16
+        Restarts, swept together. Restarts matter more than any other choice.
+    n_average : int, default 1
+        Number of the restarts with the lowest loss whose probabilities are averaged. 1 keeps one readable set of
+        clusters; ``n_init`` gives better probabilities.
+    max_iter : int, default 200
+    tol : float, default 1e-8
+        Relative fall of the loss at which a restart has settled.
+    missing : {"error", "mask"}, default "error"
+        "mask" leaves missing values (NaN) out of distances and means.
+    backend : {"auto", "numpy", "torch", "cupy"}, default "auto"
+        "auto": the library of X when X lives on a device, otherwise NumPy.
+    device : str, default "auto"
+        "auto": the first CUDA device the library sees, otherwise the CPU; ``backend_`` says which.
+    dtype : {"float64", "float32"}, default "float64"
+        Type of rows and costs; sums, updates and losses are float64.
+    random_state : int, RandomState or None, default None
+
+    Attributes
+    ----------
+    classes_ : (M,)
+    n_iter_ : int; loss_curve_ : (n_iter_,) float64
+        Sweeps and losses of the best restart.
+    cluster_centers_ : (K', D) float64, input units
+        Centroids of the K' clusters that remain.
+    class_probabilities_ : (K', M) float64
+        Class distribution of each cluster (Lambda).
+    cluster_mass_ : (K',) float64
+        Share of the training weight in each cluster.
+    feature_weights_ : (D,) float64, sum 1
+        W. Not a relevance by itself; features that do not vary have none.
+    explained_variance_ratio_ : (D,) float64, <= 1
+        Share of each feature's variance that the clusters explain.
+    feature_importances_ : (D,) float64, sum 1 (all 0 when nothing is explained)
+        W times explained variance: each feature's share in what tells the clusters apart.
+    labels_ : (T,) int
+        Cluster of each training row, from its features alone.
+    disagreement_ : float in [0, 1]
+        Weight share of training rows that their label puts into another cluster than their features do. Above 0.3
+        the clusters follow the labels rather than the features: lower ``eps_c``.
+    restart_losses_ : (n_init,) float64
+    effective_dimension_ : float
+        exp of the entropy of W.
+    backend_ : str
+        Library, device and type that were used.
+    predictor_ : Predictor
+        The numbers behind ``predict_proba``; see ``to_arrays``.
+
+    Examples
+    --------
+    >>> X = np.array([[0.0, 5.0], [0.1, 1.0], [0.2, 3.0], [1.0, 4.0], [1.1, 2.0], [1.2, 3.0]])
+    >>> model = ESPAClassifier(n_clusters=2, random_state=0).fit(X, ["a", "a", "a", "b", "b", "b"])
+    >>> model.predict([[0.05, 3.0], [1.15, 3.0]]).tolist()
+    ['a', 'b']
+    """
+
+    def __init__(
+        self,
+        n_clusters: int = 16,
+        *,
+        eps_c: float = 0.1,
+        eps_w: float = 0.3,
+        eps_a: float = 0.0,
+        alpha: float = 1.0,
+        tau: float | None = 0.2,
+        unbias: bool = True,
+        scaling: str = "standard",
+        class_weight: Any = None,
+        mi_prior: float = 0.0,
+        mi_start: float = 0.5,
+        init: str = "balanced",
+        n_init: int = 16,
+        n_average: int = 1,
+        max_iter: int = 200,
+        tol: float = 1e-8,
+        missing: str = "error",
+        backend: str = "auto",
+        device: str = "auto",
+        dtype: str = "float64",
+        random_state: Any = None,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.eps_c = eps_c
+        self.eps_w = eps_w
+        self.eps_a = eps_a
+        self.alpha = alpha
+        self.tau = tau
+        self.unbias = unbias
+        self.scaling = scaling
+        self.class_weight = class_weight
+        self.mi_prior = mi_prior
+        self.mi_start = mi_start
+        self.init = init
+        self.n_init = n_init
+        self.n_average = n_average
+        self.max_iter = max_iter
+        self.tol = tol
+        self.missing = missing
+        self.backend = backend
+        self.device = device
+        self.dtype = dtype
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on X (T, D), y (T,) and optional row weights (T,); zero weight = the row is absent."""
+        parameters = self.get_params(deep=False)
+        check_parameters(parameters)
+        backend = choose_backend(X, self.backend, self.device, self.dtype)
+        X, y = self._validate_training(X, y)
+        data = TrainingRows.select(X, y, check_weights(sample_weight, len(X)))
+        settings = Settings.of(parameters)
+        prepared = prepare(data, settings, check_random_state(self.random_state), backend)
+        result = train(prepared, settings)
+        members = np.argsort(result.losses, kind="stable")[: self.n_average]
+        chosen = result.take(members)
+        readout = read_members(prepared, result, members, settings)
+        self.predictor_ = build_predictor(prepared, chosen, readout, settings, data)
+        self.classes_ = data.classes
+        self.backend_ = backend.describe()
+        self.restart_losses_ = result.losses
+        self.labels_ = self.predictor_.nearest_clusters(X, backend)
+        self._describe(chosen, readout, prepared.scaling)
+        self._warn(chosen, prepared.n_distinct)
+        return self
+
+    def predict_proba(self, X: Any) -> Any:
+        """(T, M) class probabilities, in the library of X."""
+        return _like(X, self._probabilities(X))
+
+    def predict(self, X: Any) -> Any:
+        """(T,) class labels: the largest probability, times the class weights if there are any."""
+        probabilities = self._probabilities(X)
+        return self.predictor_.decide(probabilities)
+
+    def predict_cluster(self, X: Any) -> NDArray[np.intp]:
+        """(T,) index of the nearest centroid in ``cluster_centers_``."""
+        host, backend = self._validate_new(X)
+        return self.predictor_.nearest_clusters(host, backend)
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Arrays (no objects) and JSON-able metadata from which ``from_arrays`` rebuilds a predictor."""
+        check_is_fitted(self)
+        return self.predictor_.to_arrays()
+
+    @staticmethod
+    def from_arrays(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> "StoredESPA":
+        """Rebuild something with ``classes_``, ``predict_proba`` and ``predict`` that agrees to the last bit."""
+        return StoredESPA(Predictor.from_arrays(arrays, meta))
+
+    def _validate_training(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        host = to_host(X) if is_foreign(X) else X
+        labels = to_host(y) if is_foreign(y) else y
+        host, labels = validate_data(self, host, labels, dtype=_FLOAT_TYPES, ensure_all_finite=False)
+        check_finite(host, self.missing == "mask", getattr(self, "feature_names_in_", None))
+        check_classification_targets(labels)
+        return host, labels
+
+    def _validate_new(self, X: Any) -> tuple[NDArray[Any], Backend]:
+        check_is_fitted(self)
+        backend = choose_backend(X, self.backend, self.device, self.dtype)
+        host = to_host(X) if is_foreign(X) else X
+        host = validate_data(self, host, dtype=_FLOAT_TYPES, ensure_all_finite=False, reset=False)
+        check_finite(host, self.missing == "mask", getattr(self, "feature_names_in_", None))
+        return host, backend
+
+    def _probabilities(self, X: Any) -> Floats:
+        host, backend = self._validate_new(X)
+        return self.predictor_.predict_proba(host, backend)
+
+    def _describe(self, chosen: FitResult, readout: Readout, scaling: Scaling) -> None:
+        """Set the attributes that tell about the best restart."""
+        best, varies = self.predictor_, scaling.varies
+        live = best.live[0]
+        self.n_iter_ = len(chosen.curves[0])
+        self.loss_curve_ = chosen.curves[0]
+        self.cluster_centers_ = scaling.outside(best.centroids[0, live])
+        self.class_probabilities_ = best.class_probabilities[0, live]
+        self.cluster_mass_ = readout.mass[0][readout.live[0]]
+        self.feature_weights_ = np.where(varies, chosen.W[0], 0.0)
+        self.effective_dimension_ = effective_dimension(self.feature_weights_)
+        unexplained = readout.dispersion[0] / np.where(varies, scaling.variance * scaling.observed, 1.0)
+        self.explained_variance_ratio_ = np.where(varies, 1.0 - unexplained, 0.0)
+        carried = self.feature_weights_ * np.maximum(self.explained_variance_ratio_, 0.0) * scaling.variance
+        self.feature_importances_ = carried / carried.sum() if carried.any() else carried
+        self.disagreement_ = float(readout.disagreement[0])
+
+    def _warn(self, chosen: FitResult, n_distinct: int) -> None:
+        if n_distinct < self.n_clusters:
+            message = f"n_clusters is {self.n_clusters}, but the rows are only enough for {n_distinct}; fewer are used."
+            warnings.warn(message, UserWarning, stacklevel=3)
+        if not chosen.converged[0]:
+            message = f"The best restart had not settled after {self.max_iter} sweeps; raise max_iter or tol."
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "mask"
+        return tags
+
+
+class StoredESPA:
+    """A classifier rebuilt from arrays: predicts, and cannot be trained."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor_ = predictor
+        self.classes_ = predictor.classes
+
+    def predict_proba(self, X: Any) -> Floats:
+        """(T, M) class probabilities of X (T, D) in input units."""
+        X = np.asarray(X)
+        check_finite(X, self.predictor_.masked, None)
+        return self.predictor_.predict_proba(X, choose_backend(X))
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """(T,) class labels."""
+        return self.predictor_.decide(self.predict_proba(X))
+
+
+def effective_dimension(W: Floats) -> float:
+    """Return exp of the entropy of W: how many features share the weight.
+
+    >>> round(effective_dimension(np.array([0.5, 0.5, 0.0])), 6)
+    2.0
+    """
+    used = W[W > 0]
+    return float(np.exp(-(used * np.log(used)).sum()))
+
+
+def _like(X: Any, host: Floats) -> Any:
+    """Move host numbers to the library and device of X."""
+    if not is_foreign(X):
+        return host
+    namespace = array_api_compat.array_namespace(X)
+    return namespace.asarray(host, device=array_api_compat.device(X))

@@ -1,0 +1,217 @@
+"""The loop: many fits that share the rows, swept together; converged ones leave the batch.
+
+What must not be here: scikit-learn, files.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from entropice_core.espa.backend import Array, Backend
+from entropice_core.espa.objective import evaluate_loss
+from entropice_core.espa.rows import Rows
+from entropice_core.espa.steps import (
+    Parameters,
+    Problem,
+    Statistics,
+    class_costs,
+    cost_operator,
+    dispersion,
+    update_centroids,
+    update_probabilities,
+    update_weights,
+    weighted_counts,
+)
+from entropice_core.espa.sweep import Pass, living, pass_over_rows
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Where a batch of B fits ended, on the host.
+
+    Attributes
+    ----------
+    W : (B, D); S : (B, K, D); Lambda : (B, K, M); live : (B, K) bool
+    curves : B arrays of losses, one entry per sweep
+    converged : (B,) bool
+    """
+
+    W: Floats
+    S: Floats
+    Lambda: Floats
+    live: NDArray[np.bool_]
+    curves: list[Floats]
+    converged: NDArray[np.bool_]
+
+    @property
+    def losses(self) -> Floats:
+        """(B,) last loss of every fit."""
+        return np.array([curve[-1] for curve in self.curves])
+
+    def parameters(self, backend: Backend) -> Parameters:
+        """Move the learnt numbers to a device."""
+        live = backend.integers(self.live) > 0
+        return Parameters(backend.numbers(self.W), backend.numbers(self.S), backend.numbers(self.Lambda), live)
+
+    def take(self, index: NDArray[np.intp]) -> "FitResult":
+        """Keep the fits named by ``index``, in its order."""
+        curves = [self.curves[i] for i in index]
+        return FitResult(
+            self.W[index], self.S[index], self.Lambda[index], self.live[index], curves, self.converged[index]
+        )
+
+
+def sweep_once(rows: Rows, problem: Problem, parameters: Parameters, *, soft: bool) -> tuple[Parameters, Array]:
+    """Gamma, pruning, W, S, Lambda; return the new parameters and the loss (B,)."""
+    backend, xp = rows.backend, rows.backend.xp
+    operator = _operator(backend, rows, problem, parameters, use_labels=True)
+    statistics = pass_over_rows(rows, operator, problem.fold, problem.eps_a if soft else None).statistics
+    updated = update_parameters(xp, problem, parameters, statistics)
+    return updated, evaluate_loss(xp, problem, updated, statistics).total
+
+
+def update_parameters(xp: Any, problem: Problem, parameters: Parameters, statistics: Statistics) -> Parameters:
+    """All closed forms after an assignment; W sees the old centroids, as in the published order of the steps."""
+    W = update_weights(xp, problem, dispersion(xp, problem, statistics, parameters.S))
+    return Parameters(
+        W=W,
+        S=update_centroids(xp, statistics, parameters.S),
+        Lambda=update_probabilities(xp, problem, weighted_counts(problem, statistics), problem.class_prior),
+        live=living(statistics),
+    )
+
+
+def run_fits(
+    rows: Rows, problem: Problem, start: Parameters, *, max_iter: int = 200, tol: float = 1e-8, soft: bool = False
+) -> FitResult:
+    """Sweep until the loss of every fit has settled or ``max_iter`` is reached.
+
+    Settled: the loss fell by no more than ``tol`` times the larger of its size and the range of the entropy of W; the
+    loss crosses zero, so a purely relative test would never end there.
+    """
+    backend, xp = rows.backend, rows.backend.xp
+    ledger = _Ledger(start, rows.backend)
+    floor = _loss_floor(backend, problem)
+    active = np.arange(len(floor))
+    previous = np.full(len(floor), np.inf)
+    parameters = start
+    for _ in range(max_iter):
+        parameters, loss = sweep_once(rows, problem, parameters, soft=soft)
+        current = backend.to_host(loss)
+        ledger.note(active, current)
+        settled = previous - current <= tol * np.maximum(np.abs(current), floor[active])
+        previous = current
+        if not settled.any():
+            continue
+        ledger.store(active, parameters, settled)
+        keep = np.flatnonzero(~settled)
+        if not len(keep):
+            return ledger.result()
+        index = backend.integers(keep)
+        problem, parameters = problem.take(xp, index), parameters.take(xp, index)
+        active, previous = active[keep], previous[keep]
+    ledger.store(active, parameters, None)
+    return ledger.result()
+
+
+def _loss_floor(backend: Backend, problem: Problem) -> Floats:
+    eps_w = backend.to_host(problem.eps_w)
+    used = (backend.to_host(problem.log_prior) > -np.inf).sum(-1)
+    entropy = np.where(np.isfinite(eps_w), eps_w, 0.0) * np.log(np.maximum(used, 1))
+    floor: Floats = np.maximum(entropy, 1e-300)
+    return floor
+
+
+class _Ledger:
+    """Losses and final parameters of the whole batch while fits come and go."""
+
+    def __init__(self, start: Parameters, backend: Backend) -> None:
+        self._backend = backend
+        self._W, self._S = backend.to_host(start.W).copy(), backend.to_host(start.S).copy()
+        self._Lambda, self._live = backend.to_host(start.Lambda).copy(), backend.to_host(start.live).copy()
+        self._curves: list[list[float]] = [[] for _ in self._W]
+        self._converged = np.zeros(len(self._W), dtype=bool)
+
+    def note(self, active: NDArray[np.intp], losses: Floats) -> None:
+        for fit, loss in zip(active, losses, strict=True):
+            self._curves[fit].append(float(loss))
+
+    def store(self, active: NDArray[np.intp], parameters: Parameters, settled: NDArray[np.bool_] | None) -> None:
+        chosen = slice(None) if settled is None else settled
+        target = active[chosen]
+        self._W[target] = self._backend.to_host(parameters.W)[chosen]
+        self._S[target] = self._backend.to_host(parameters.S)[chosen]
+        self._Lambda[target] = self._backend.to_host(parameters.Lambda)[chosen]
+        self._live[target] = self._backend.to_host(parameters.live)[chosen]
+        self._converged[target] = settled is not None
+
+    def result(self) -> FitResult:
+        curves = [np.array(curve) for curve in self._curves]
+        return FitResult(self._W, self._S, self._Lambda, self._live, curves, self._converged)
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What is read from fits after training, for all B of them, on the host.
+
+    Attributes
+    ----------
+    Lambda : (B, K, M)
+        Class probabilities counted again without class weights, so that they keep the real class frequencies.
+    live : (B, K) bool
+    mass : (B, K)
+        Share of the weight in each cluster.
+    dispersion : (B, D)
+        Mean squared difference to the centroid of the label-free assignment, inside units.
+    distance_scale : (B,)
+        Mean distance to the nearest centroid; the unit of the prediction temperature.
+    disagreement : (B,)
+        Weight share of rows that labels put into another cluster than features alone do: an alarm for over-fitting.
+    labels : (T, B) int
+        Label-free assignment of every row, held-out rows included.
+    """
+
+    Lambda: Floats
+    live: NDArray[np.bool_]
+    mass: Floats
+    dispersion: Floats
+    distance_scale: Floats
+    disagreement: Floats
+    labels: NDArray[np.intp]
+
+
+def read_out(rows: Rows, problem: Problem, parameters: Parameters, *, unbias: bool, soft: bool) -> Readout:
+    """Assign every row with and without labels and count the classes of the clusters again."""
+    backend, xp = rows.backend, rows.backend.xp
+    eps_a = problem.eps_a if soft else None
+    aware = _assign(rows, problem, parameters, eps_a, use_labels=True)
+    free = _assign(rows, problem, parameters, eps_a, use_labels=False)
+    if aware.labels is None or free.labels is None:
+        raise AssertionError("a pass with keep_labels returns labels")
+    counted = (free if unbias else aware).statistics
+    b = dispersion(xp, problem, free.statistics, parameters.S)
+    weights = backend.to_host(rows.weights)[backend.to_host(problem.fold)]
+    return Readout(
+        Lambda=backend.to_host(update_probabilities(xp, problem, counted.counts, problem.class_frequency)),
+        live=backend.to_host(living(counted)),
+        mass=backend.to_host(counted.mass),
+        dispersion=backend.to_host(b),
+        distance_scale=backend.to_host(xp.sum(parameters.W * problem.metric * b, axis=-1)),
+        disagreement=np.einsum("bt,tb->b", weights, aware.labels != free.labels),
+        labels=free.labels,
+    )
+
+
+def _assign(rows: Rows, problem: Problem, parameters: Parameters, eps_a: Array | None, *, use_labels: bool) -> Pass:
+    operator = _operator(rows.backend, rows, problem, parameters, use_labels=use_labels)
+    return pass_over_rows(rows, operator, problem.fold, eps_a, keep_labels=True)
+
+
+def _operator(backend: Backend, rows: Rows, problem: Problem, parameters: Parameters, *, use_labels: bool) -> Array:
+    costs = class_costs(backend.xp, problem, parameters.Lambda) if use_labels else None
+    weights = parameters.W * problem.metric
+    return cost_operator(backend, rows.layout, weights, parameters.S, parameters.live, costs)

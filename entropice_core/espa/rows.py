@@ -1,0 +1,138 @@
+"""Rows of data in the one form every pass needs, block by block, in memory or memory-mapped.
+
+A row is stored augmented as ``[x | 1 | observed | rho * onehot(y)]``. One matrix product with the operator of
+``steps.py`` then gives every cost of every cluster of every fit, label term included, and the product of the
+affiliations with the same rows gives every statistic (sums, masses, class counts).
+What must not be here: clusters.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from entropice_core.espa.backend import Array, Backend
+from entropice_core.espa.scaling import Scaling
+
+Floats = NDArray[np.float64]
+
+HOST_BLOCK = 262_144  # numbers of one block of costs: 2 MB, about a core's cache (measured: larger is slower)
+DEVICE_BLOCK = 134_217_728  # 1 GB of costs in float64
+KEEP_BYTES = 2**31  # augmented rows up to this size are kept, larger ones are rebuilt block by block in every pass
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Columns of an augmented row: D features, a one, D flags if features may be missing, M classes."""
+
+    n_features: int
+    n_classes: int
+    masked: bool
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns."""
+        return self.label_start + self.n_classes
+
+    @property
+    def label_start(self) -> int:
+        """First column of the classes."""
+        return self.n_features + 1 + (self.n_features if self.masked else 0)
+
+    @property
+    def features(self) -> slice:
+        """Columns of the features."""
+        return slice(0, self.n_features)
+
+    @property
+    def observed(self) -> slice:
+        """Columns whose sums are the observed masses of the features (the column of ones when nothing is missing)."""
+        return slice(self.n_features + int(self.masked), self.label_start)
+
+    @property
+    def labels(self) -> slice:
+        """Columns of the classes."""
+        return slice(self.label_start, self.n_columns)
+
+
+class Rows:
+    """Augmented rows and their weights.
+
+    Parameters
+    ----------
+    X : (T, D) any float type, input units, NaN = missing
+    scaling : Scaling
+        From input units to inside units.
+    backend : Backend
+    codes : (T,) int, optional
+        Class index; without it the rows carry no classes.
+    n_classes : int
+    weights : (F, T) float64, optional
+        One row of weights, each of sum 1, per fold; 0 = held out. Uniform when not given.
+    label_ratio : (T,) float64, optional
+        rho = weight in the label term over weight in the distance term; 1 when not given, 0 for an unlabelled row.
+    masked : bool
+        Whether missing values are allowed.
+    keep_bytes : int
+        Largest augmented matrix to keep in memory.
+    """
+
+    def __init__(
+        self,
+        X: NDArray[Any],
+        scaling: Scaling,
+        backend: Backend,
+        *,
+        codes: NDArray[np.intp] | None = None,
+        n_classes: int = 0,
+        weights: Floats | None = None,
+        label_ratio: Floats | None = None,
+        masked: bool = False,
+        keep_bytes: int = KEEP_BYTES,
+    ) -> None:
+        self.backend = backend
+        self.layout = Layout(X.shape[1], n_classes if codes is not None else 0, masked)
+        self.n_rows = len(X)
+        self._X, self._scaling, self._codes, self._ratio = X, scaling, codes, label_ratio
+        uniform = np.full((1, self.n_rows), 1.0 / max(self.n_rows, 1))
+        self.weights: Array = backend.numbers(uniform if weights is None else weights)
+        itemsize = 4 if backend.dtype == "float32" else 8
+        fits = self.n_rows * self.layout.n_columns * itemsize <= keep_bytes
+        self._kept: Array | None = backend.rows(self._augment(0, self.n_rows)) if fits else None
+
+    def ranges(self, n_costs: int) -> Iterator[tuple[int, int]]:
+        """Yield (start, stop) of blocks so small that a block of costs with ``n_costs`` columns stays bounded."""
+        budget = HOST_BLOCK if self.backend.is_numpy or str(self.backend.device) == "cpu" else DEVICE_BLOCK
+        size = max(64, budget // max(n_costs, self.layout.n_columns, 1))
+        for start in range(0, self.n_rows, size):
+            yield start, min(start + size, self.n_rows)
+
+    def block(self, start: int, stop: int) -> Array:
+        """Augmented rows (stop - start, n_columns) on the device."""
+        if self._kept is not None:
+            return self._kept[start:stop, :]
+        return self.backend.rows(self._augment(start, stop))
+
+    def second_moments(self) -> Floats:
+        """(F, D) float64: sum of w x^2 per fold in inside units, the constant of the dispersion."""
+        layout, xp = self.layout, self.backend.xp
+        total = np.zeros((self.weights.shape[0], layout.n_features))
+        for start, stop in self.ranges(layout.n_columns):
+            squares = xp.astype(self.block(start, stop)[:, layout.features], xp.float64) ** 2
+            total += self.backend.to_host(xp.matmul(self.weights[:, start:stop], squares))
+        return total
+
+    def _augment(self, start: int, stop: int) -> Floats:
+        layout = self.layout
+        raw = np.asarray(self._X[start:stop], dtype=np.float64)
+        result = np.zeros((stop - start, layout.n_columns))
+        result[:, layout.features] = self._scaling.inside(raw)
+        result[:, layout.n_features] = 1.0
+        if layout.masked:
+            result[:, layout.observed] = ~np.isnan(raw)
+        if self._codes is not None:
+            rho = 1.0 if self._ratio is None else self._ratio[start:stop]
+            result[np.arange(stop - start), layout.label_start + self._codes[start:stop]] = rho
+        return result

@@ -1,0 +1,182 @@
+"""Every step lowers the functional; the batched statistics equal plain sums over rows."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from entropice_core.espa.backend import choose_backend
+from entropice_core.espa.fit import run_fits, sweep_once
+from entropice_core.espa.objective import evaluate_loss
+from entropice_core.espa.steps import (
+    Parameters,
+    class_costs,
+    cost_operator,
+    dispersion,
+    update_centroids,
+    update_probabilities,
+    update_weights,
+    weighted_counts,
+)
+from entropice_core.espa.sweep import living, pass_over_rows, soften
+from entropice_core.espa.training import Prepared, Settings, TrainingRows, prepare
+
+BASE = Settings(
+    n_clusters=5,
+    eps_c=0.1,
+    eps_w=0.3,
+    eps_a=0.0,
+    alpha=1.0,
+    tau=0.2,
+    unbias=True,
+    scaling="standard",
+    class_weight=None,
+    mi_prior=0.0,
+    mi_start=0.5,
+    init="balanced",
+    n_init=3,
+    max_iter=60,
+    tol=0.0,
+    missing="error",
+)
+
+
+@st.composite
+def problems(draw: Any) -> tuple[TrainingRows, Settings, int]:
+    """Small random data sets with ties, weights, missing values, and settings over their whole range."""
+    seed = draw(st.integers(0, 2**31))
+    rng = np.random.default_rng(seed)
+    n, d, m = draw(st.integers(4, 40)), draw(st.integers(1, 6)), draw(st.integers(1, 4))
+    X = rng.normal(size=(n, d)) * 10.0 ** rng.integers(-3, 4, size=d)
+    if draw(st.booleans()):
+        X = np.round(X, 1)
+    masked = draw(st.booleans())
+    if masked:
+        X[rng.random(X.shape) < 0.2] = np.nan
+    y = rng.integers(0, m, n)
+    weights = rng.exponential(size=n) if draw(st.booleans()) else np.ones(n)
+    chosen = replace(
+        BASE,
+        n_clusters=draw(st.integers(1, 8)),
+        eps_c=draw(st.sampled_from([0.0, 1e-3, 0.1, 5.0])),
+        eps_w=draw(st.sampled_from([1e-5, 1e-2, 0.3, 100.0, float("inf")])),
+        eps_a=draw(st.sampled_from([0.0, 0.0, 1e-3, 0.5])),
+        alpha=draw(st.sampled_from([0.0, 1.0, 10.0])),
+        scaling=draw(st.sampled_from(["standard", "minmax"])),
+        class_weight=draw(st.sampled_from([None, "balanced"])),
+        mi_prior=draw(st.sampled_from([0.0, 1.0])),
+        init=draw(st.sampled_from(["balanced", "k-means++", "random"])),
+        missing="mask" if masked else "error",
+    )
+    return TrainingRows.select(X, y, weights), chosen, seed
+
+
+def start(data: TrainingRows, chosen: Settings, seed: int) -> Prepared:
+    return prepare(data, chosen, np.random.RandomState(seed % 2**31), choose_backend(data.X))
+
+
+def slack(loss: np.ndarray) -> np.ndarray:
+    return 1e-11 * np.maximum(1.0, np.abs(loss))
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems())
+def test_no_substep_ever_raises_the_loss(problem) -> None:
+    prepared = start(*problem)
+    soft = problem[1].eps_a > 0
+    rows, fixed, now = prepared.rows, prepared.problem, prepared.start
+    xp = rows.backend.xp
+    before = None
+    for _ in range(12):
+        costs = class_costs(xp, fixed, now.Lambda)
+        operator = cost_operator(rows.backend, rows.layout, now.W * fixed.metric, now.S, now.live, costs)
+        sums = pass_over_rows(rows, operator, fixed.fold, fixed.eps_a if soft else None).statistics
+        live = living(sums)
+        W = update_weights(xp, fixed, dispersion(xp, fixed, sums, now.S))
+        S = update_centroids(xp, sums, now.S)
+        Lambda = update_probabilities(xp, fixed, weighted_counts(fixed, sums), fixed.class_prior)
+        path = [
+            now,
+            Parameters(W, now.S, now.Lambda, live),
+            Parameters(W, S, now.Lambda, live),
+            Parameters(W, S, Lambda, live),
+        ]
+        losses = [evaluate_loss(xp, fixed, point, sums).total for point in path]
+        if before is not None:
+            losses.insert(0, before)
+        for higher, lower in zip(losses, losses[1:], strict=False):
+            assert (lower <= higher + slack(higher)).all()
+        now, before = path[-1], losses[-1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems())
+def test_every_run_comes_to_rest_and_keeps_its_promises(problem) -> None:
+    prepared = start(*problem)
+    result = run_fits(
+        prepared.rows, prepared.problem, prepared.start, max_iter=500, tol=1e-10, soft=problem[1].eps_a > 0
+    )
+    for curve in result.curves:
+        assert (np.diff(curve) <= slack(curve[:-1])).all()
+    np.testing.assert_allclose(result.W.sum(1), 1.0)
+    np.testing.assert_allclose(result.Lambda.sum(2), 1.0)
+    assert np.isfinite(result.S).all()
+    assert result.live.any(1).all()
+    if problem[1].eps_a == 0:
+        assert result.converged.all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems())
+def test_the_loss_from_statistics_equals_the_sum_over_rows(problem) -> None:
+    data, chosen, _ = problem
+    prepared = start(*problem)
+    rows, fixed = prepared.rows, prepared.problem
+    soft = chosen.eps_a > 0
+    now, _ = sweep_once(rows, fixed, prepared.start, soft=soft)
+    xp, backend = rows.backend.xp, rows.backend
+    costs = class_costs(xp, fixed, now.Lambda)
+    operator = cost_operator(backend, rows.layout, now.W * fixed.metric, now.S, now.live, costs)
+    found = pass_over_rows(rows, operator, fixed.fold, fixed.eps_a if soft else None, keep_labels=True)
+    total = evaluate_loss(xp, fixed, now, found.statistics).total
+    x, w = prepared.scaling.inside(data.X), data.shares
+    seen = ~np.isnan(data.X)
+    for fit in range(chosen.n_init):
+        metric = now.W[fit] * fixed.metric[fit]
+        square = ((x[:, None, :] - now.S[fit]) ** 2 * seen[:, None, :]) @ metric
+        surprise = -np.log(np.maximum(now.Lambda[fit], np.finfo(float).eps)).T[data.codes]
+        cost = square + chosen.eps_c * fixed.class_factor[fit][data.codes][:, None] * surprise
+        cost = np.where(now.live[fit], cost, 1e100)
+        gamma = np.eye(now.live.shape[1])[found.labels[:, fit]]
+        if soft:
+            gamma = soften(xp, cost[:, None, :], fixed.eps_a[:1])[:, 0]
+        expected = (w[:, None] * gamma * np.where(gamma > 0, cost, 0.0)).sum()
+        prior = fixed.prior_strength[fit] * fixed.class_prior[fit]
+        expected -= chosen.eps_c * (prior * np.log(np.maximum(now.Lambda[fit], np.finfo(float).eps))).sum()
+        used = now.W[fit] > 0
+        if np.isfinite(chosen.eps_w):
+            expected += (
+                chosen.eps_w * (now.W[fit][used] * (np.log(now.W[fit][used]) - fixed.log_prior[fit][used])).sum()
+            )
+        logs = np.log(np.where(gamma > 0, gamma, 1.0))
+        expected += chosen.eps_a * (w[:, None] * gamma * logs).sum()
+        assert total[fit] == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_class_weights_as_factors_equal_class_weights_in_the_rows() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), rng.integers(0, 2, 60)
+    data = TrainingRows.select(X, y, np.ones(60))
+    plain = replace(BASE, alpha=0.0, class_weight={0: 1.0, 1: 3.0})
+    prepared = start(data, plain, 1)
+    by_factor = run_fits(prepared.rows, prepared.problem, prepared.start, tol=1e-12)
+    heavy = np.where(y == 1, 3.0, 1.0)
+    ratio = heavy / heavy.mean()
+    rows = type(prepared.rows)(X, prepared.scaling, prepared.rows.backend, codes=y, n_classes=2, label_ratio=ratio)
+    neutral = replace(prepared.problem, class_factor=np.ones_like(prepared.problem.class_factor))
+    by_rows = run_fits(rows, neutral, prepared.start, tol=1e-12)
+    np.testing.assert_allclose(by_factor.losses, by_rows.losses, atol=1e-12)
+    np.testing.assert_allclose(by_factor.Lambda, by_rows.Lambda, atol=1e-12)
