@@ -25,12 +25,10 @@ from entropice_core.storage.manifest import Statistics, StoredFile
 CELLS_PER_CHUNK = 65536
 FEATURES_PER_CHUNK = 20
 OTHERS_PER_CHUNK = 366
-"""Longest side of a chunk along ``cell``, along ``feature`` and along any other dimension."""
+"""Longest side of a chunk along the first dimension, along ``feature`` and along any other dimension."""
 
 CELLS_PER_SHARD = 4 * CELLS_PER_CHUNK
 """Arrays with more than one chunk are stored in files (shards) of this many cells and all features."""
-
-_LONGEST = {"cell": CELLS_PER_CHUNK, "feature": FEATURES_PER_CHUNK}
 
 
 def chunk_shape(dims: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -39,7 +37,9 @@ def chunk_shape(dims: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...
     >>> chunk_shape(("cell", "feature"), (1_000_000, 300))
     (65536, 20)
     """
-    return tuple(max(1, min(size, _LONGEST.get(dim, OTHERS_PER_CHUNK))) for dim, size in zip(dims, shape, strict=True))
+    first = [FEATURES_PER_CHUNK if dim == "feature" and len(dims) > 1 else CELLS_PER_CHUNK for dim in dims[:1]]
+    others = [FEATURES_PER_CHUNK if dim == "feature" else OTHERS_PER_CHUNK for dim in dims[1:]]
+    return tuple(max(1, min(size, most)) for size, most in zip(shape, first + others, strict=True))
 
 
 def shard_shape(dims: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -51,8 +51,8 @@ def shard_shape(dims: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...
     chunks = chunk_shape(dims, shape)
     if all(size <= chunk for size, chunk in zip(shape, chunks, strict=True)):
         return None
-    longest = (CELLS_PER_SHARD if dim == "cell" else size for dim, size in zip(dims, shape, strict=True))
-    return tuple(-(-min(size, most) // chunk) * chunk for size, most, chunk in zip(shape, longest, chunks, strict=True))
+    wanted = [min(size, most) for size, most in zip(shape, (CELLS_PER_SHARD, *shape[1:]), strict=True)]
+    return tuple(max(1, -(-size // chunk)) * chunk for size, chunk in zip(wanted, chunks, strict=True))
 
 
 def write_dataset(dataset: xr.Dataset, folder: Path) -> None:
@@ -63,12 +63,12 @@ def write_dataset(dataset: xr.Dataset, folder: Path) -> None:
     """
     ready = dataset.drop_encoding()
     encoding: dict[Hashable, dict[str, Any]] = {}
-    for name, variable in ready.variables.items():
-        if logical_dtype(variable.dtype, str(name)) == "str" and variable.dtype.kind == "U":
-            # fixed-width text has no Zarr v3 specification; text of any length has
-            ready[name] = ready[name].astype(object)
+    for name, variable in list(ready.variables.items()):
         encoding[name] = _encoding(variable)
-        if variable.chunks is not None:
+        if logical_dtype(variable.dtype, str(name)) == "str":
+            # fixed-width text has no Zarr v3 specification and dask cannot tell text from objects
+            ready[name] = (variable.dims, np.asarray(variable.values).astype(object), variable.attrs)
+        elif variable.chunks is not None:
             stored = encoding[name].get("shards", encoding[name]["chunks"])
             ready[name] = ready[name].chunk(dict(zip(map(str, variable.dims), stored, strict=True)))
     ready.to_zarr(folder, mode="w-", zarr_format=3, consolidated=False, encoding=encoding, write_empty_chunks=True)

@@ -45,12 +45,12 @@ def make_folder(folder: Path, root: Path) -> None:
         flush_folder(path.parent)
 
 
-def write_text(path: Path, text: str, staging: Path | None = None) -> None:
+def write_text(path: Path, text: str, unfinished: Path | None = None) -> None:
     """Replace a file in one step: a reader sees the old text or the new, never a part.
 
-    ``staging`` is a folder on the same file system for the unfinished file; its own folder when not given.
+    ``unfinished`` is where the text is written first, on the same file system; beside the file when not given.
     """
-    unfinished = (staging or path.parent) / f".{path.name}.{uuid.uuid4().hex}.tmp"
+    unfinished = unfinished or path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
     try:
         with unfinished.open("w", encoding="utf-8") as stream:
             stream.write(text)

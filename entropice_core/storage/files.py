@@ -22,20 +22,21 @@ SETTLED_S = 2.0
 Entry = dict[str, int | str]
 
 
-def fingerprint(path: Path, data_root: Path, cache: Path | None = None) -> SourceFile:
+def fingerprint(path: Path, data_root: Path, store_root: Path | None = None) -> SourceFile:
     """Size and checksum of one source file, or of a folder that is one source (a Zarr store).
 
     Parameters
     ----------
     path : the file
     data_root : the data folder; the name in the result is relative to it
-    cache : JSON file of remembered checksums, or ``None`` to read every byte
+    store_root : the store whose ``.cache/fingerprints.json`` remembers checksums, or ``None`` to read every byte
     """
-    return fingerprint_all([path], data_root, cache)[0]
+    return fingerprint_all([path], data_root, store_root)[0]
 
 
-def fingerprint_all(paths: Iterable[Path], data_root: Path, cache: Path | None = None) -> tuple[SourceFile, ...]:
+def fingerprint_all(paths: Iterable[Path], data_root: Path, store_root: Path | None = None) -> tuple[SourceFile, ...]:
     """Size and checksum of many source files, in the order given."""
+    cache = None if store_root is None else Path(store_root) / ".cache" / "fingerprints.json"
     known = _load(cache)
     fresh: dict[str, Entry] = {}
     found = tuple(_fingerprint(Path(path), Path(data_root), known, fresh) for path in paths)

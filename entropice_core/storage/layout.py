@@ -5,7 +5,7 @@
     <root>/<dataset>/<grid or all>/<year or all>/current.json      the pointer: manifest of the current version
                                                  v-<digest>.zarr   a version (or the folder v-<digest>, a bundle)
                                                  v-<digest>.json   the manifest of that version
-    <root>/.staging/<dataset>__<partition>__<id>/                  unfinished work of one writer
+    <root>/.staging/<dataset>~<partition>~<id>                     unfinished work of one writer
     <root>/.locks/  .cache/                                        locks; checksums already taken
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from entropice_core.errors import ConfigError, MissingPartitionError, StoreError
 from entropice_core.storage.digest import file_sha256
-from entropice_core.storage.manifest import Kind, Manifest, version_name
+from entropice_core.storage.manifest import DIGEST_CHARS, Manifest
 from entropice_core.storage.partition import Partition, check_dataset
 
 POINTER = "current.json"
@@ -45,21 +45,21 @@ class Layout:
         """The manifest of the current version."""
         return self.folder(dataset, partition) / POINTER
 
-    def version(self, dataset: str, partition: Partition, digest: str, kind: Kind) -> Path:
-        """Folder of a version."""
-        return self.folder(dataset, partition) / version_name(digest, kind)
+    def version(self, manifest: Manifest) -> Path:
+        """Folder of the version that a manifest describes."""
+        return self.folder(manifest.dataset, manifest.partition) / manifest.folder_name
 
-    def record(self, dataset: str, partition: Partition, digest: str) -> Path:
+    def record(self, manifest: Manifest) -> Path:
         """The manifest that stays beside a version when the pointer moves on."""
-        return self.folder(dataset, partition) / f"{version_name(digest, 'bundle')}.json"
+        return self.folder(manifest.dataset, manifest.partition) / f"{manifest.version}.json"
 
     def lock(self, dataset: str, partition: Partition) -> Path:
         """Lock file of a partition."""
-        return self.root / ".locks" / f"{check_dataset(dataset)}__{partition.key}.lock"
+        return self.root / ".locks" / f"{check_dataset(dataset)}~{partition.key}.lock"
 
     def new_staging(self, dataset: str, partition: Partition) -> Path:
-        """A folder name for one writer's unfinished work."""
-        return self.staging / f"{check_dataset(dataset)}__{partition.key}__{uuid.uuid4().hex}"
+        """A name for one writer's unfinished work."""
+        return self.staging / f"{check_dataset(dataset)}~{partition.key}~{uuid.uuid4().hex}"
 
     def datasets(self) -> list[str]:
         """Names of the datasets that have a partition, sorted."""
@@ -90,7 +90,7 @@ def _parse(folder: Path) -> Partition | None:
 
 def staging_owner(folder: Path) -> tuple[str, Partition] | None:
     """Dataset and partition of a staging folder, ``None`` when the store did not make it."""
-    parts = folder.name.split("__")
+    parts = folder.name.split("~")
     try:
         return (check_dataset(parts[0]), Partition.parse(parts[1])) if len(parts) == 3 else None
     except ConfigError:
@@ -119,15 +119,17 @@ def _missing_text(layout: Layout, dataset: str, partition: Partition) -> str:
 
 
 def read_record(layout: Layout, dataset: str, partition: Partition, digest: str) -> Manifest:
-    """The manifest of a version that may no longer be the current one."""
-    path = layout.record(dataset, partition, digest)
-    try:
-        return Manifest.from_json(path.read_text(encoding="utf-8"), path)
-    except FileNotFoundError as error:
+    """The manifest of the newest version with a digest, which may no longer be the current one."""
+    if len(digest) < DIGEST_CHARS or not digest.isalnum():
+        raise StoreError(f"{digest!r} does not name a version; give at least {DIGEST_CHARS} characters of its digest.")
+    paths = layout.folder(dataset, partition).glob(f"v-{digest[:DIGEST_CHARS]}*.json")
+    found = [Manifest.from_json(path.read_text(encoding="utf-8"), path) for path in sorted(paths)]
+    if not found:
         raise MissingPartitionError(
-            f"The version {digest[:12]} of {dataset} {partition} is not in {layout.root}; it was removed or never "
-            f"published here, build it again."
-        ) from error
+            f"The version {digest[:DIGEST_CHARS]} of {dataset} {partition} is not in {layout.root}; it was removed or "
+            f"never published here, build it again."
+        )
+    return max(found, key=lambda manifest: manifest.created)
 
 
 def current_or_none(layout: Layout, dataset: str, partition: Partition) -> Manifest | None:
@@ -144,11 +146,6 @@ def record_or_none(layout: Layout, dataset: str, partition: Partition, digest: s
         return read_record(layout, dataset, partition, digest)
     except StoreError:
         return None
-
-
-def version_folder(layout: Layout, manifest: Manifest) -> Path:
-    """Folder of the version that a manifest describes."""
-    return layout.version(manifest.dataset, manifest.partition, manifest.digest, manifest.kind)
 
 
 def find_damage(folder: Path, manifest: Manifest, *, full: bool) -> list[tuple[str, Path, str]]:

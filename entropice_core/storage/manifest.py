@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from entropice_core.errors import ConfigError, SchemaError, StoreError
+from entropice_core.errors import ConfigError, ProvenanceError, SchemaError, StoreError
 from entropice_core.storage.partition import Partition
 from entropice_core.storage.recipe import InputRef, Recipe, canonical_json, plain, text_digest
 
@@ -64,6 +64,7 @@ class Manifest:
     statistics : per variable, and per feature as ``features/<name>``
     provisional : made from data that may still change, such as ERA5T
     volatile : names of files of a bundle that do not count for the digest
+    edition : six characters that tell apart versions of equal content with other pictures; empty where there are none
     """
 
     dataset: str
@@ -79,6 +80,7 @@ class Manifest:
     provisional: bool = False
     notes: tuple[str, ...] = ()
     volatile: tuple[str, ...] = ()
+    edition: str = ""
     files: tuple[StoredFile, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
@@ -89,8 +91,13 @@ class Manifest:
 
     @property
     def version(self) -> str:
-        """Folder name of the version within its partition: ``v-<digest>.zarr`` or ``v-<digest>``."""
-        return version_name(self.digest, self.kind)
+        """Name of the version within its partition: ``v-<digest>``, with ``-<edition>`` where pictures go with it."""
+        return f"v-{self.digest[:DIGEST_CHARS]}" + (f"-{self.edition}" if self.edition else "")
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the version's folder: ``v-<digest>.zarr`` or ``v-<digest>``."""
+        return self.version + (".zarr" if self.kind == "zarr" else "")
 
     @property
     def size(self) -> int:
@@ -150,16 +157,7 @@ class Manifest:
 def _check_version(values: Mapping[str, Any], path: Path) -> None:
     version = values.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise StoreError(
+        raise ProvenanceError(
             f"The manifest {path} has schema version {version}, and this Entropice reads up to {SCHEMA_VERSION}; "
             f"use the newer Entropice that wrote it."
         )
-
-
-def version_name(digest: str, kind: Kind) -> str:
-    """Folder name of a version.
-
-    >>> version_name("0123456789abcdef", "zarr")
-    'v-0123456789ab.zarr'
-    """
-    return f"v-{digest[:DIGEST_CHARS]}" + (".zarr" if kind == "zarr" else "")

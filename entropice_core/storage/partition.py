@@ -30,10 +30,10 @@ def check_dataset(name: str) -> str:
     >>> check_dataset("features_era5")
     'features_era5'
     """
-    if not isinstance(name, str) or not _DATASET.fullmatch(name) or ".." in name or "__" in name:
+    if not isinstance(name, str) or not _DATASET.fullmatch(name) or ".." in name:
         raise ConfigError(
             f"The dataset name {name!r} is not allowed; use 1-100 of the characters a-z 0-9 _ . - that begin with a "
-            f"letter or digit, without '..' and without '__'."
+            f"letter or digit, without '..'."
         )
     return name
 

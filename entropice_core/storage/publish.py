@@ -13,7 +13,6 @@ the fault tests reach every gap (steps: 0 locked, 1 staged and flushed, 2 rename
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +31,7 @@ from entropice_core.storage.content import (
     structure_of,
     write_dataset,
 )
-from entropice_core.storage.digest import bundle_digest, dataset_digest
+from entropice_core.storage.digest import bundle_digest, dataset_digest, edition
 from entropice_core.storage.durable import (
     FULL,
     flush_folder,
@@ -46,8 +45,6 @@ from entropice_core.storage.layout import (
     Layout,
     current_or_none,
     find_damage,
-    record_or_none,
-    version_folder,
 )
 from entropice_core.storage.locking import hold
 from entropice_core.storage.manifest import Manifest, StoredFile
@@ -128,18 +125,20 @@ def _describe(content: xr.Dataset | Path, volatile: tuple[str, ...]) -> dict[str
             "structure": structure_of(content),
             "statistics": statistics_of(content),
         }
+    names = list_files(content)
     return {
-        "digest": bundle_digest(content, list_files(content), volatile),
+        "digest": bundle_digest(content, names, volatile),
         "kind": "bundle",
         "volatile": volatile,
+        "edition": edition(content, names, volatile),
     }
 
 
 def _publish_locked(job: Job) -> Manifest:
     new, layout = job.manifest, job.layout
     _refuse_drift(layout, new)
-    old = record_or_none(layout, new.dataset, new.partition, new.digest)
-    if old is not None and not find_damage(version_folder(layout, old), old, full=True):
+    old = _record_of(layout, new)
+    if old is not None and not find_damage(layout.version(old), old, full=True):
         current = current_or_none(layout, new.dataset, new.partition)
         if current is not None and _same(current, replace(new, files=old.files)):
             return current
@@ -152,9 +151,19 @@ def _publish_locked(job: Job) -> Manifest:
         crash_point("publish", 2)
         return _point(job, files)
     except OSError as error:
+        shutil.rmtree(staging, ignore_errors=True)
         raise _disk_error(job, staging, error) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _record_of(layout: Layout, new: Manifest) -> Manifest | None:
+    """The record of a version that has the very name that the new one would get."""
+    path = layout.record(new)
+    try:
+        return Manifest.from_json(path.read_text(encoding="utf-8"), path)
+    except (OSError, UnicodeDecodeError, StoreError):
+        return None
 
 
 def _same(current: Manifest, new: Manifest) -> bool:
@@ -193,8 +202,8 @@ def _stage(job: Job, staging: Path) -> tuple[StoredFile, ...]:
 
 
 def _place(job: Job, staging: Path) -> None:
-    """Give the staged content its versioned name; a damaged or half-published twin makes way."""
-    target = version_folder(job.layout, job.manifest)
+    """Give the staged content its versioned name; a damaged or half-published twin, which has no reader, makes way."""
+    target = job.layout.version(job.manifest)
     make_folder(target.parent, job.layout.root)
     if target.exists():
         os.rename(target, staging / "replaced")
@@ -207,12 +216,14 @@ def _point(job: Job, files: tuple[StoredFile, ...]) -> Manifest:
     manifest = replace(job.manifest, files=files, created=datetime.now(UTC).isoformat(timespec="seconds"))
     text = manifest.to_json()
     key = (manifest.dataset, manifest.partition)
+    pointer = job.layout.pointer(*key)
     try:
-        write_text(job.layout.record(*key, manifest.digest), text)
+        make_folder(job.layout.staging, job.layout.root)
+        write_text(job.layout.record(manifest), text, job.layout.new_staging(*key))
         crash_point("publish", 3)
-        write_text(job.layout.pointer(*key), text)
+        write_text(pointer, text, job.layout.new_staging(*key))
     except OSError as error:
-        raise _disk_error(job, job.layout.pointer(*key), error) from error
+        raise _disk_error(job, pointer, error) from error
     crash_point("publish", 4)
     return manifest
 
@@ -220,8 +231,6 @@ def _point(job: Job, files: tuple[StoredFile, ...]) -> Manifest:
 def _disk_error(job: Job, path: Path, error: OSError) -> StoreError:
     reason = error.strerror or str(error)
     if error.errno in FULL:
-        with suppress(OSError):
-            shutil.rmtree(path if path.is_relative_to(job.layout.staging) else job.layout.staging / "none", True)
         return no_space(path, job.needed, reason)
     return StoreError(
         f"Publishing {job.manifest.dataset} {job.manifest.partition} failed at {error.filename or path}: {reason}; the "

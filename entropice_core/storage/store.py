@@ -19,7 +19,6 @@ from entropice_core.storage.layout import (
     read_current,
     read_record,
     refuse_damage,
-    version_folder,
 )
 from entropice_core.storage.manifest import Manifest
 from entropice_core.storage.partition import Partition, check_dataset
@@ -142,7 +141,7 @@ class PartitionStore:
         manifest = current_or_none(self.layout, check_dataset(dataset), check_partition(partition))
         if manifest is None or manifest.recipe_digest != recipe.digest:
             return False
-        return not find_damage(version_folder(self.layout, manifest), manifest, full=False)
+        return not find_damage(self.layout.version(manifest), manifest, full=False)
 
     def datasets(self) -> list[str]:
         """Names of the datasets that have a published partition, sorted."""
@@ -156,13 +155,13 @@ class PartitionStore:
         """Size and checksum of a source file; unchanged files are not read again."""
         from entropice_core.storage.files import fingerprint
 
-        return fingerprint(path, data_root, cache=self.layout.cache / "fingerprints.json")
+        return fingerprint(path, data_root, self.root)
 
     def fingerprints(self, paths: Sequence[Path], data_root: Path) -> tuple[SourceFile, ...]:
         """Size and checksum of many source files, with one look at the cache."""
         from entropice_core.storage.files import fingerprint_all
 
-        return fingerprint_all(paths, data_root, cache=self.layout.cache / "fingerprints.json")
+        return fingerprint_all(paths, data_root, self.root)
 
     def lineage(self, dataset: str, partition: Partition, digest: str | None = None) -> "Ancestor":
         """The tree from a version back to the source files."""
@@ -194,8 +193,8 @@ class PartitionStore:
         return sweep(self.layout, grace_seconds=grace_seconds, keep_digests=keep_digests, dry_run=dry_run)
 
     def _checked_folder(self, manifest: Manifest) -> Path:
-        folder = version_folder(self.layout, manifest)
-        seen = f"{manifest.dataset}__{manifest.partition.key}__{manifest.digest}"
+        folder = self.layout.version(manifest)
+        seen = f"{manifest.dataset}~{manifest.partition.key}~{manifest.version}"
         marker = self.layout.cache / "verified" / boot_id() / seen
         known = seen in self._opened or marker.exists()
         refuse_damage(folder, manifest, full=not known)

@@ -8,13 +8,14 @@ is never taken away from under it.
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from entropice_core.errors import StoreError
+from entropice_core.errors import ProvenanceError, StoreError
 from entropice_core.storage.layout import POINTER, Layout, read_current, staging_owner
 from entropice_core.storage.locking import hold
-from entropice_core.storage.manifest import DIGEST_CHARS
+from entropice_core.storage.manifest import DIGEST_CHARS, Manifest
 from entropice_core.storage.partition import Partition
 from entropice_core.storage.store import boot_id
 
@@ -32,7 +33,7 @@ def sweep(layout: Layout, *, grace_seconds: float, keep_digests: Sequence[str], 
     """Remove old versions, records without a version, and orphaned staging; see ``PartitionStore.gc``."""
     if any(len(digest) < DIGEST_CHARS for digest in keep_digests):
         raise StoreError(f"gc: digests to keep have at least {DIGEST_CHARS} characters, got {sorted(keep_digests)}.")
-    keep = {digest[:DIGEST_CHARS] for digest in keep_digests}
+    keep = _with_inputs(layout, {digest[:DIGEST_CHARS] for digest in keep_digests})
     removed = []
     for dataset, partition in _places(layout):
         try:
@@ -40,9 +41,24 @@ def sweep(layout: Layout, *, grace_seconds: float, keep_digests: Sequence[str], 
                 doomed = list(_old_versions(layout, dataset, partition, keep, grace_seconds))
                 doomed += list(_dead_staging(layout, dataset, partition, grace_seconds))
                 removed += _remove(doomed, dry_run)
-        except StoreError:
-            continue  # a writer is at work there; the next sweep comes by
+        except (StoreError, ProvenanceError):
+            continue  # a writer is at work there, or nobody can tell which version is in use; verify names the latter
     return removed + _remove(_stray(layout, grace_seconds), dry_run)
+
+
+def _with_inputs(layout: Layout, digests: set[str]) -> set[str]:
+    """The digests to keep and those of everything they were made from, so that their history stays readable."""
+    inputs: dict[str, set[str]] = {}
+    for path in layout.root.glob("*/*/*/v-*.json") if digests else ():
+        with suppress(StoreError, ProvenanceError, OSError, UnicodeDecodeError):
+            manifest = Manifest.from_json(path.read_text(encoding="utf-8"), path)
+            refs = {ref.digest[:DIGEST_CHARS] for ref in manifest.recipe.inputs}
+            inputs.setdefault(manifest.digest[:DIGEST_CHARS], set()).update(refs)
+    kept: set[str] = set()
+    while digests:
+        kept |= digests
+        digests = {ref for digest in digests for ref in inputs.get(digest, ())} - kept
+    return kept
 
 
 def _places(layout: Layout) -> list[tuple[str, Partition]]:
@@ -60,11 +76,11 @@ def _old_versions(
     if not (folder / POINTER).exists():
         return
     # an unreadable pointer ends the sweep of this partition: without it nobody knows which version is the current one
-    current = read_current(layout, dataset, partition).digest[:DIGEST_CHARS]
+    current = read_current(layout, dataset, partition).version
     pointed = (folder / POINTER).stat().st_mtime
     for path in sorted(folder.iterdir()):
-        digest = path.name.removeprefix("v-").removesuffix(".zarr").removesuffix(".json")
-        if not path.name.startswith("v-") or digest == current or digest in keep:
+        name = path.name.removesuffix(".zarr").removesuffix(".json")
+        if not name.startswith("v-") or name == current or name[2 : 2 + DIGEST_CHARS] in keep:
             continue
         if time.time() - max(pointed, path.stat().st_mtime) >= grace_seconds:
             yield path, "old version"

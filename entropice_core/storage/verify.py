@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from entropice_core.errors import StoreError
+from entropice_core.errors import ProvenanceError, StoreError
 from entropice_core.storage.content import list_files
 from entropice_core.storage.layout import (
     POINTER,
@@ -13,7 +13,6 @@ from entropice_core.storage.layout import (
     find_damage,
     read_current,
     staging_owner,
-    version_folder,
 )
 from entropice_core.storage.locking import is_held
 from entropice_core.storage.manifest import Manifest
@@ -79,9 +78,9 @@ def _verify_partition(
 ) -> list[Finding]:
     try:
         manifest = read_current(layout, dataset, partition)
-    except StoreError as error:
+    except (StoreError, ProvenanceError) as error:
         return [Finding(KINDS[0], dataset, partition, layout.pointer(dataset, partition), str(error))]
-    folder = version_folder(layout, manifest)
+    folder = layout.version(manifest)
     found = [
         Finding(kind, dataset, partition, path, detail)
         for kind, path, detail in find_damage(folder, manifest, full=full)
