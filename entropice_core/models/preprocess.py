@@ -1,0 +1,202 @@
+"""Imputation and scaling that all models share, learned on the training rows only and kept as arrays.
+
+Missing values become the median of the training rows: robust to skewed features, and the same rule for every model,
+so that models are compared and not their imputations. Scaling is to zero mean and unit variance; trees need none.
+
+A feature that is missing in all training rows, or has one value in all of them, is dropped and named in the report:
+it can teach nothing, and eSPA would give a constant feature its largest weight (no variance within a cluster).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from entropice_core.errors import TrainingError
+from entropice_core.models.base import Arrays, Bool, Float64, Int64, check_labels, check_matrix, check_weights
+
+PREFIX = "preprocess."
+
+
+class Rule(Protocol):
+    """A fitted model that sees prepared features only."""
+
+    def predict_proba(self, prepared: Float64) -> Float64:
+        """Return (n, 2) probabilities for prepared features : (n, n_kept)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocess:
+    """What was learned about the features of the training rows.
+
+    Attributes
+    ----------
+    feature_names : (n_features,) names in the order of the columns
+    kept : (n_features,) bool, False where a feature was dropped
+    median, mean, scale : (n_features,) float64 in the feature's unit; 0, 0, 1 where dropped or not standardised
+    n_imputed : (n_features,) int64, training rows whose value was missing
+    n_rows : training rows
+    """
+
+    feature_names: tuple[str, ...]
+    kept: Bool
+    median: Float64
+    mean: Float64
+    scale: Float64
+    n_imputed: Int64
+    n_rows: int
+
+    @classmethod
+    def fit(cls, X: Float64, feature_names: Sequence[str], *, standardise: bool) -> "Preprocess":
+        """Learn medians, and means and scales of the imputed values, from X : (n, n_features)."""
+        missing = np.isnan(X)
+        median = np.array([_median(column) for column in X.T])
+        filled = np.where(missing, median, X)
+        kept = filled.max(axis=0) > filled.min(axis=0)
+        mean, scale = np.zeros_like(median), np.ones_like(median)
+        if standardise:
+            mean[kept] = filled[:, kept].mean(axis=0)
+            scale[kept] = filled[:, kept].std(axis=0)
+        # A spread at the limit of float64 has a standard deviation of zero by rounding: nothing to learn from either.
+        kept &= scale > 0
+        scale[~kept] = 1.0
+        return cls(tuple(feature_names), kept, median, mean, scale, missing.sum(axis=0, dtype=np.int64), len(X))
+
+    def transform(self, X: ArrayLike) -> Float64:
+        """Return prepared features : (n, n_kept) float64 without any NaN.
+
+        >>> X = np.array([[1.0, 7.0], [3.0, 7.0], [np.nan, 7.0]])
+        >>> prepare = Preprocess.fit(X, ["elevation", "constant"], standardise=False)
+        >>> prepare.transform(X).tolist()
+        [[1.0], [3.0], [2.0]]
+        """
+        matrix = check_matrix(X, self.feature_names)[:, self.kept]
+        filled = np.where(np.isnan(matrix), self.median[self.kept], matrix)
+        return np.ascontiguousarray((filled - self.mean[self.kept]) / self.scale[self.kept])
+
+    def expand(self, scores: ArrayLike) -> Float64:
+        """Spread scores : (n_kept,) over all features : (n_features,); a dropped feature has the score 0."""
+        out = np.zeros(len(self.feature_names))
+        out[self.kept] = np.asarray(scores, dtype=np.float64)
+        return out
+
+    def report(self) -> dict[str, Any]:
+        """Say what was imputed and dropped, for manifests and MLflow."""
+        imputed = {name: int(n) for name, n in zip(self.feature_names, self.n_imputed, strict=True) if n}
+        dropped = {
+            name: "missing in all training rows" if n == self.n_rows else "one value in all training rows"
+            for name, n, kept in zip(self.feature_names, self.n_imputed, self.kept, strict=True)
+            if not kept
+        }
+        return {"n_rows": self.n_rows, "n_imputed": sum(imputed.values()), "imputed": imputed, "dropped": dropped}
+
+    def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
+        """Return the state as arrays and JSON-able metadata."""
+        arrays = {PREFIX + name: getattr(self, name) for name in ("kept", "median", "mean", "scale", "n_imputed")}
+        return arrays, {"feature_names": list(self.feature_names), "n_rows": self.n_rows}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, meta: dict[str, Any]) -> "Preprocess":
+        """Rebuild the state that ``to_arrays`` returned."""
+        state = {name: arrays[PREFIX + name] for name in ("kept", "median", "mean", "scale", "n_imputed")}
+        return cls(feature_names=tuple(meta["feature_names"]), n_rows=int(meta["n_rows"]), **state)
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedPredictor:
+    """Prepared features, then a rule: the predicting half of every model, fitted or loaded."""
+
+    preprocess: Preprocess
+    rule: Any
+
+    @property
+    def classes_(self) -> Int64:
+        """Classes in the order of the columns."""
+        return np.array([0, 1], dtype=np.int64)
+
+    def predict_proba(self, X: ArrayLike) -> Float64:
+        """Return P(class) : (n, 2) for X : (n, n_features), NaN = missing."""
+        prepared = self.preprocess.transform(X)
+        if not len(prepared):
+            return np.empty((0, 2))
+        probability: Float64 = self.rule.predict_proba(prepared)
+        return probability
+
+
+class PreparedClassifier:
+    """Imputation, scaling, then a model: what every ``build`` returns.
+
+    Parameters
+    ----------
+    learn : function (prepared (n, n_kept), y (n,), sample_weight (n,) or None) -> rule with ``predict_proba``
+    feature_names : names of the columns of X
+    standardise : scale to zero mean and unit variance
+    needs_features : False only for a model that ignores the features
+
+    Attributes
+    ----------
+    preprocess_ : Preprocess
+    rule_ : what ``learn`` returned
+    classes_ : (2,) int64, always 0 and 1
+    """
+
+    def __init__(
+        self,
+        learn: Callable[[Float64, Int64, Float64 | None], Rule],
+        feature_names: Sequence[str],
+        *,
+        standardise: bool,
+        needs_features: bool = True,
+    ) -> None:
+        self.learn = learn
+        self.feature_names = tuple(feature_names)
+        self.standardise = standardise
+        self.needs_features = needs_features
+        self.classes_: Int64 = np.array([0, 1], dtype=np.int64)
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn from X : (n, n_features), NaN = missing, and y : (n,) of 0 and 1, both present."""
+        matrix = check_matrix(X, self.feature_names)
+        labels = check_labels(y, len(matrix))
+        weight = check_weights(sample_weight, labels)
+        self.preprocess_ = Preprocess.fit(matrix, self.feature_names, standardise=self.standardise)
+        if self.needs_features and not self.preprocess_.kept.any():
+            raise TrainingError(
+                f"None of the {len(self.feature_names)} features has two different values in the {len(matrix)} "
+                "training rows: check that the sources cover the cells."
+            )
+        self.rule_: Any = self.learn(self.preprocess_.transform(matrix), labels, weight)
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> Float64:
+        """Return P(class) : (n, 2) for X : (n, n_features), NaN = missing."""
+        self._check_fitted()
+        return PreparedPredictor(self.preprocess_, self.rule_).predict_proba(X)
+
+    def report(self) -> dict[str, Any]:
+        """Say how many values were imputed in fitting, and which features were dropped and why."""
+        self._check_fitted()
+        return self.preprocess_.report()
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "rule_"):
+            raise TrainingError("The model was used before it was fitted: call fit first.")
+
+
+def pack(fitted: PreparedClassifier, arrays: Arrays, meta: dict[str, Any]) -> tuple[Arrays, dict[str, Any]]:
+    """Join the arrays of the preprocessing with those of a rule."""
+    own_arrays, own_meta = fitted.preprocess_.to_arrays()
+    return {**own_arrays, **arrays}, {"preprocess": own_meta, **meta}
+
+
+def unpack(arrays: Arrays, meta: dict[str, Any], rule: Rule) -> PreparedPredictor:
+    """Put the preprocessing of packed arrays before a rule."""
+    return PreparedPredictor(Preprocess.from_arrays(arrays, meta["preprocess"]), rule)
+
+
+def _median(column: Float64) -> float:
+    seen = column[~np.isnan(column)]
+    return float(np.median(seen)) if seen.size else 0.0

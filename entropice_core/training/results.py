@@ -1,0 +1,136 @@
+"""What validation and training found: scores and choices of every fold, out-of-fold predictions, the final model.
+
+Nothing is computed here but summaries. Reports hold no time and no NaN, so that the same run writes the same bytes and
+every JSON reader can read them; durations are returned apart.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from entropice_core.models.base import Estimator
+from entropice_core.training.calibrate import Calibrator
+from entropice_core.training.metrics import Scores, score, summarise
+from entropice_core.training.problem import Params
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class FoldResult:
+    """One outer fold: what was learned on its training rows and how it did on its test rows.
+
+    ``edge`` : density (m2 m-2) above which a row is positive; ``fitted`` stays in memory only, for importances.
+    """
+
+    name: str
+    edge: float
+    params: Params
+    candidates: list[dict[str, Any]]
+    calibrator: Calibrator
+    raw: Scores
+    calibrated: Scores
+    n_train: int
+    n_test: int
+    n_buffer_dropped: int
+    n_inner_folds: int
+    preprocess: dict[str, Any]
+    seconds: float
+    test: Int64 = field(repr=False)
+    y: Int64 = field(repr=False)
+    p_raw: Float64 = field(repr=False)
+    p: Float64 = field(repr=False)
+    fitted: Estimator = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a report needs as JSON-able values; no rows, no model, no seconds."""
+        names = ("name", "edge", "params", "candidates", "raw", "calibrated", "n_train", "n_test", "n_buffer_dropped")
+        report = {name: getattr(self, name) for name in (*names, "n_inner_folds", "preprocess")}
+        return {**report, "calibrator": self.calibrator.to_dict()}
+
+
+@dataclass(frozen=True, eq=False)
+class CVResult:
+    """All outer folds, and the table of out-of-fold predictions.
+
+    Attributes
+    ----------
+    folds : results in the order of the folds
+    row : (m,) int64, tested rows, ascending
+    fold : (m,) int64, position in ``folds``
+    p_raw, p : (m,) float64, before and after calibration
+    y : (m,) int64, by the edge of the row's fold
+    n_never_tested : rows in no test set
+    """
+
+    folds: list[FoldResult]
+    row: Int64
+    fold: Int64
+    p_raw: Float64
+    p: Float64
+    y: Int64
+    n_never_tested: int
+
+    def summary(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Return mean, spread and range over folds of every score, ``raw`` and ``calibrated``."""
+        return {kind: summarise([getattr(f, kind) for f in self.folds]) for kind in ("raw", "calibrated")}
+
+    def pooled(self) -> dict[str, Scores]:
+        """Return the scores of all tested rows together, ``raw`` and ``calibrated``.
+
+        Folds have different prevalences; pooled scores mix skill within folds and between them: report both.
+        """
+        return {"raw": score(self.y, self.p_raw), "calibrated": score(self.y, self.p)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a report needs as JSON-able values; undefined scores are None."""
+        report: dict[str, Any] = plain(
+            {
+                "folds": [fold.to_dict() for fold in self.folds],
+                "summary": self.summary(),
+                "pooled": self.pooled(),
+                "n_tested": self.row.size,
+                "n_never_tested": self.n_never_tested,
+            }
+        )
+        return report
+
+    def seconds(self) -> dict[str, float]:
+        """Return how long each fold took."""
+        return {fold.name: fold.seconds for fold in self.folds}
+
+
+@dataclass(frozen=True, eq=False)
+class FinalModel:
+    """The model for maps: fitted on all rows; the search and the calibration used the same folds as the scores."""
+
+    fitted: Estimator
+    calibrator: Calibrator
+    edge: float
+    params: Params
+    candidates: list[dict[str, Any]]
+    n_rows: int
+    n_positive: int
+    seed: int
+    seconds: float
+
+
+def plain(value: Any) -> Any:
+    """Return a copy that JSON can hold: NumPy numbers as Python's, not-a-number and infinity as None.
+
+    >>> plain({"roc_auc": float("nan"), "n": np.int64(3)})
+    {'roc_auc': None, 'n': 3}
+    """
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
