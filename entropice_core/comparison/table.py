@@ -75,7 +75,7 @@ def _order(study: Study) -> Any:
 def _numbers(model: str, grid: str, cv: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"grid": grid, "model": model, "rows": cv["rows"], "positives": cv["positives"]}
     for kind in ("spatial", "random", "permuted"):
-        summary = (cv.get(kind) or {}).get("summary", {})
+        summary = _summary(cv, kind)
         for metric in METRICS:
             for statistic in ("mean", "sd", "n_folds"):
                 row[f"{kind}_{metric}_{statistic}"] = summary.get(metric, {}).get(statistic)
@@ -87,11 +87,17 @@ def _shown(model: str, grid: str, cv: Mapping[str, Any]) -> dict[str, Any]:
     for metric, heading in METRICS.items():
         row[heading] = _mean_sd(cv["spatial"]["summary"].get(metric))
     for kind in ("random", "permuted"):
-        part = cv.get(kind)
-        row[f"{kind} AUC"] = _mean_sd(part["summary"].get("roc_auc")) if part else "-"
+        row[f"{kind} AUC"] = _mean_sd(_summary(cv, kind).get("roc_auc")) if cv.get(kind) else "-"
     row["rows"] = f"{cv['rows']:,}"
     row["positive"] = f"{cv['positives'] / max(cv['rows'], 1):.0%}"
     return row
+
+
+def _summary(cv: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """Take calibrated scores, and raw ones for permuted labels: a calibration that cannot slope down hides AUC < 0.5."""
+    part: Mapping[str, Any] = cv.get(kind) or {}
+    summary: Mapping[str, Any] = part.get("summary_raw" if kind == "permuted" else "summary", {})
+    return summary
 
 
 def _mean_sd(entry: Mapping[str, Any] | None) -> str:
@@ -128,7 +134,7 @@ def _draw(path: Path, study: Study, found: Found) -> None:
     items = sorted(found.items(), key=_order(study))[::-1]
     for kind, (colour, marker) in styles.items():
         for y, (_, cv) in enumerate(items):
-            entry = (cv.get(kind) or {}).get("summary", {}).get("roc_auc")
+            entry = _summary(cv, kind).get("roc_auc")
             if entry and entry["mean"] is not None:
                 label = f"{kind} folds" if kind != "permuted" else "permuted labels"
                 axes.errorbar(entry["mean"], y, xerr=entry["sd"], color=colour, marker=marker, markersize=5,

@@ -107,7 +107,7 @@ def model(name: str, context: Context, partition: Partition, folder: Path) -> Bu
 
     table = context.open("training_set", partition).load()
     summary = train_model(name, context.study, context.grid(partition), table, folder, context.say)
-    return Built(folder, counts=summary, volatile=("cv_seconds.json",))
+    return Built(folder, counts=summary)
 
 
 def track_model(name: str, context: Context, partition: Partition) -> dict[str, Any]:

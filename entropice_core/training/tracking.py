@@ -6,6 +6,7 @@ beside the store says which model version is already in which tracking server.
 """
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -84,6 +85,8 @@ def _record(run: TrackedRun, tracking_uri: str) -> Receipt:
     }.items():
         os.environ.setdefault(name, value)
     import mlflow  # 6 s, so only here
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every table of a new database
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
