@@ -1,0 +1,98 @@
+"""Make an asset from a product of the pipeline.
+
+The body does what ``entropice build`` does, through the same function, so that both publish the same digests. What an
+asset is made from, its code version and its partitions are read from the product.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+from pydantic import Field
+
+from entropice_assets.asset_checks import check_specs
+from entropice_assets.failures import as_failure
+from entropice_assets.keys import asset_key
+from entropice_assets.partitions import StudyPartitions, requested, to_partition
+from entropice_assets.provenance import log_again, log_finished
+from entropice_assets.resources import EntropiceResource
+from entropice_assets.results import Part, finish, to_result
+from entropice_core.pipeline.product import Product
+from entropice_core.pipeline.run import Graph, materialize
+
+KINDS = {
+    "cells": {"zarr"},
+    "inventory": {"parquet"},
+    "labels": {"zarr"},
+    "features": {"zarr"},
+    "training_set": {"zarr"},
+    "model": {"scikitlearn", "mlflow"},
+    "prediction": {"zarr"},
+    "map": {"geoparquet", "png"},
+    "comparison": {"csv", "png"},
+}
+"""What each kind of dataset is stored as; shown as badges."""
+
+PARTITIONS_PER_RUN = 10
+"""Starting a process costs more than most partitions do, and one failure should not stop many of them."""
+
+
+class BuildConfig(dg.Config):
+    """What can be asked for when an asset is materialized."""
+
+    force: bool = Field(default=False, description="Build again, also what is current.")
+
+
+def make_room(room: str, graph: Graph, partitions: StudyPartitions) -> list[dg.AssetsDefinition]:
+    """Make the assets of one room of the science, in the order of the pipeline."""
+    return [make_asset(product, graph, partitions) for product in graph.values() if product.group == room]
+
+
+def make_asset(product: Product, graph: Graph, partitions: StudyPartitions) -> dg.AssetsDefinition:
+    """Make the asset that brings the partitions of one product up to date."""
+    split = partitions.of(product.dimensions)
+
+    @dg.asset(
+        key=asset_key(product.dataset),
+        deps=[asset_key(need) for need in product.needs],
+        partitions_def=split,
+        backfill_policy=backfill_policy(product),
+        check_specs=check_specs(product),
+        group_name=product.group,
+        description=describe_product(product),
+        kinds=KINDS[product.kind],
+        tags={"entropice/room": product.group},
+        code_version=product.code_version,
+        pool="training" if product.kind == "model" else None,
+    )
+    def build(
+        context: dg.AssetExecutionContext, config: BuildConfig, entropice: EntropiceResource
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        study, parts = entropice.context(context.log.info), dict[str | None, Part]()
+        for key in requested(context):
+            with as_failure():
+                outcome = materialize(study, graph, product, to_partition(product, key), config.force)
+                parts[key] = finish(study, outcome)
+            log_finished(context, key, parts[key])
+        yield to_result(product, parts)
+        log_again(context, parts)
+
+    return build
+
+
+def backfill_policy(product: Product) -> dg.BackfillPolicy | None:
+    """Put several years into one run; models get a run each, as one trains for long and may fail alone."""
+    if "year" not in product.dimensions:
+        return None
+    return dg.BackfillPolicy.multi_run(max_partitions_per_run=PARTITIONS_PER_RUN)
+
+
+def describe_product(product: Product) -> str:
+    """Say in the catalogue what an asset is, with its source where the study names one."""
+    config = product.config.get("inventory", product.config)
+    if not isinstance(config, dict):
+        return product.title
+    doi = f"https://doi.org/{config['doi']}" if config.get("doi") else ""
+    named = {"Citation": config.get("citation"), "DOI": doi, "Licence": config.get("licence")}
+    lines = [f"- {name}: {value}" for name, value in named.items() if value]
+    parts = (f"{product.title}.", str(config.get("statement") or ""), "\n".join(lines))
+    return "\n\n".join(part for part in parts if part)

@@ -1,0 +1,32 @@
+"""The one resource: which study, and where its files are on this machine.
+
+Keep paths out of every other module. Empty fields mean the ``ENTROPICE_*`` variable, read when a run begins and not
+when the definitions are loaded.
+"""
+
+import os
+
+import dagster as dg
+from pydantic import Field
+
+from entropice_core.config import Settings, load_study
+from entropice_core.pipeline.product import Context, Say, silent
+
+
+class EntropiceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """A study and the machine's settings; hands out the ``Context`` that every step of the pipeline takes."""
+
+    study: str = Field(description="Name of a preset, or path of a study TOML.")
+    home: str = Field(default="", description="Folder of the store; ENTROPICE_HOME when empty.")
+    data: str = Field(default="", description="Folder of the input files; ENTROPICE_DATA when empty.")
+    tracking_uri: str = Field(default="", description="MLflow; ENTROPICE_TRACKING_URI when empty.")
+
+    def settings(self) -> Settings:
+        """Join the fields with the environment; a field wins."""
+        fields = {"HOME": self.home, "DATA": self.data, "STUDY": self.study, "TRACKING_URI": self.tracking_uri}
+        given = {f"ENTROPICE_{name}": value for name, value in fields.items() if value}
+        return Settings.from_environment({**os.environ, **given})
+
+    def context(self, say: Say = silent) -> Context:
+        """Open the study for one run; progress is written to ``say``."""
+        return Context(load_study(self.study), self.settings(), say)

@@ -1,0 +1,120 @@
+"""What Dagster shows of a finished partition: the description of ``entropice_core.describe`` as metadata.
+
+Values become plain Python in one place, as NumPy numbers make Dagster fail while it stores an event, after the work is
+done. Nothing is computed here.
+"""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from entropice_assets.asset_checks import check_results
+from entropice_assets.keys import asset_key
+from entropice_core.checks import Finding, check_partition
+from entropice_core.describe import Column, Description, Row, describe
+from entropice_core.pipeline.product import Context, Product
+from entropice_core.pipeline.run import Outcome
+
+Metadata: TypeAlias = dict[str, dg.MetadataValue[Any]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One finished partition: what became of it, what is shown of it, what its checks found."""
+
+    outcome: Outcome
+    metadata: Metadata
+    findings: Sequence[Finding]
+
+
+def finish(study: Context, outcome: Outcome) -> Part:
+    """Describe and check a partition that is up to date."""
+    product, manifest = outcome.product, outcome.manifest
+    findings = check_partition(study, product, manifest)
+    return Part(outcome, metadata_of(outcome, describe(study, product, manifest), findings), findings)
+
+
+def to_result(product: Product, parts: Mapping[str | None, Part]) -> dg.MaterializeResult[None]:
+    """Report a run: of one partition everything, of several what they have in common."""
+    checks = check_results(product, [finding for part in parts.values() for finding in part.findings])
+    key = asset_key(product.dataset)
+    if len(parts) > 1:
+        built = sum(part.outcome.built for part in parts.values())
+        shared: Metadata = {"partitions": dg.MetadataValue.int(len(parts)), "built": dg.MetadataValue.int(built)}
+        return dg.MaterializeResult(asset_key=key, metadata=shared, check_results=checks)
+    (part,) = parts.values()
+    version = dg.DataVersion(part.outcome.manifest.digest)
+    return dg.MaterializeResult(asset_key=key, metadata=part.metadata, data_version=version, check_results=checks)
+
+
+def metadata_of(outcome: Outcome, description: Description, findings: Sequence[Finding]) -> Metadata:
+    """Say everything about a partition that a person looks for, what tells most first."""
+    found: Metadata = {}
+    if description.picture is not None:
+        picture = b64encode(description.picture).decode("ascii")
+        found["preview"] = dg.MetadataValue.md(f"![{outcome.product.title}](data:image/png;base64,{picture})")
+    found |= {
+        "built": dg.MetadataValue.bool(outcome.built),
+        "seconds": dg.MetadataValue.float(round(float(outcome.seconds), 3)),
+        **{name: to_metadata(value) for name, value in description.facts.items()},
+        **_tracking(outcome.extra),
+    }
+    if findings:
+        said = [f"- {'✓' if f.verdict.passed else '✗'} {f.check.name}: {f.verdict.sentence}" for f in findings]
+        found["checks"] = dg.MetadataValue.md("\n".join(said))
+    if description.rows is not None:
+        found["dagster/row_count"] = dg.MetadataValue.int(int(description.rows))
+    if description.columns:
+        found["dagster/column_schema"] = dg.MetadataValue.table_schema(_schema(description.columns))
+    if description.notes:
+        found["notes"] = dg.MetadataValue.md("\n".join(f"- {note}" for note in description.notes))
+    tables = ("counts", "statistics", "inputs", "sources")
+    found |= {name: to_table(rows) for name in tables if (rows := getattr(description, name))}
+    return found
+
+
+def to_metadata(value: Any) -> dg.MetadataValue[Any]:
+    """Turn one value into metadata; NumPy scalars become Python numbers, anything unusual its text."""
+    plain: Any = to_plain(value)
+    makers: dict[type, Any] = {bool: dg.MetadataValue.bool, int: dg.MetadataValue.int, float: dg.MetadataValue.float}
+    return makers.get(type(plain), dg.MetadataValue.text)(plain)
+
+
+def to_plain(value: Any) -> str | int | float | bool:
+    """Reduce a value to text, a Python number or a truth value.
+
+    >>> to_plain(3), to_plain((1, 2))
+    (3, '(1, 2)')
+    """
+    unwrapped = value.item() if hasattr(value, "item") else value
+    return unwrapped if isinstance(unwrapped, str | bool | int | float) else str(unwrapped)
+
+
+def to_table(rows: list[Row]) -> dg.MetadataValue[Any]:
+    """Show rows as a table; columns in the order of the first row."""
+    names = list(rows[0])
+    kinds = {name: "string" if any(isinstance(row[name], str) for row in rows) else "number" for name in names}
+    schema = dg.TableSchema(columns=[dg.TableColumn(name, kinds[name]) for name in names])
+    records = [dg.TableRecord({name: _cell(row[name], kinds[name]) for name in names}) for row in rows]
+    return dg.MetadataValue.table(records=records, schema=schema)
+
+
+def _cell(value: Any, kind: str) -> str | int | float | bool:
+    plain = to_plain(value)
+    return f"{plain:,}" if kind == "string" and isinstance(plain, int | float) else plain
+
+
+def _schema(columns: list[Column]) -> dg.TableSchema:
+    return dg.TableSchema(columns=[dg.TableColumn(c.name, c.type, c.description or None) for c in columns])
+
+
+def _tracking(extra: Mapping[str, Any]) -> Metadata:
+    """Link a model to its MLflow run: an address where there is a server, the id in any case."""
+    found = {name: to_metadata(extra[name]) for name in ("mlflow_run_id", "tracking_problem") if extra.get(name)}
+    server = str(extra.get("tracking_uri", ""))
+    if server.startswith("http") and extra.get("mlflow_path"):
+        found["mlflow_run"] = dg.MetadataValue.url(f"{server.rstrip('/')}/{extra['mlflow_path']}")
+    return found

@@ -1,0 +1,375 @@
+"""What must hold for a published partition, and what should make a reader wary.
+
+An *error* means that the partition must not be used: a sum, a density or a probability is impossible. A *warning* is a
+property of the data or of the skill that everybody who uses the partition should see. Each check reads the store, so
+the same findings come from a fresh build and from a partition that was built last year. Nothing is repaired here.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from entropice_core.config import BandConfig, Study
+from entropice_core.pipeline.product import Context, Product
+from entropice_core.storage.manifest import Manifest
+from entropice_core.storage.partition import Partition
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Severity = Literal["error", "warning"]
+Values = NDArray[np.floating[Any]]
+
+MAX_NAN_SHARE = 0.5
+"""A feature without a value in more than half of the cells is mostly imputation."""
+
+MAX_REJECTED_SHARE = 0.5
+"""An inventory of which most features are rejected was probably described wrongly."""
+
+MAX_CALIBRATION_GAP = 0.1
+"""Mean probability and observed prevalence may differ by this much on the cells where both are known."""
+
+CHANCE_SD = 2.0
+"""The AUC of shuffled labels may lie this many standard errors of its folds from 0.5, and always within 0.05."""
+
+TOLERANCE = 1e-5
+"""Relative slack for float32: a mean of equal values may come out one step above them."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A published partition as a check sees it: a dataset, or the folder of a bundle."""
+
+    study: Study
+    product: Product
+    partition: Partition
+    manifest: Manifest
+    content: Any
+
+    @property
+    def dataset(self) -> "xr.Dataset":
+        """The content of a Zarr partition."""
+        found: xr.Dataset = self.content
+        return found
+
+    @property
+    def folder(self) -> Path:
+        """The folder of a bundle."""
+        return Path(self.content)
+
+    def values(self, name: str) -> Values:
+        """One variable as an array."""
+        return np.asarray(self.dataset[name].values)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a check passed, in a sentence and numbers."""
+
+    passed: bool
+    sentence: str
+    numbers: Mapping[str, float | int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A property that partitions of one kind of dataset have."""
+
+    name: str
+    description: str
+    severity: Severity
+    judge: Callable[[Subject], Verdict]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found in one partition."""
+
+    check: Check
+    partition: Partition
+    verdict: Verdict
+
+
+def checks_of(product: Product) -> tuple[Check, ...]:
+    """List the checks of a product; the list depends on its kind only."""
+    return CHECKS.get(product.kind, ())
+
+
+def check_partition(context: Context, product: Product, manifest: Manifest) -> list[Finding]:
+    """Run all checks of a product on one of its published versions."""
+    checks = checks_of(product)
+    if not checks:
+        return []
+    partition = manifest.partition
+    is_dataset = manifest.kind == "zarr"
+    content: Any = context.store.open(product.dataset, partition) if is_dataset else None
+    if content is None:
+        content = context.store.path(product.dataset, partition)
+    subject = Subject(context.study, product, partition, manifest, content)
+    return [Finding(check, partition, check.judge(subject)) for check in checks]
+
+
+def _count(wrong: NDArray[np.bool_], what: str, good: str, numbers: Mapping[str, float] | None = None) -> Verdict:
+    """Pass when nothing is wrong; otherwise say how many of how many."""
+    n = int(np.count_nonzero(wrong))
+    sentence = f"{n:,} of {wrong.size:,} {what}." if n else f"{good} ({wrong.size:,} looked at)."
+    return Verdict(n == 0, sentence, {"looked_at": int(wrong.size), "wrong": n, **(numbers or {})})
+
+
+# --- cells -----------------------------------------------------------------------------------------------------------
+
+
+def _cells_sorted(subject: Subject) -> Verdict:
+    ids = subject.dataset["cell_ids"].values
+    return _count(
+        ids[1:] <= ids[:-1], "cell ids do not rise: sorting or a twin", "Every cell id is larger than the one before"
+    )
+
+
+def _areas_positive(subject: Subject) -> Verdict:
+    area = subject.values("area_m2")
+    total = float(np.nansum(area)) / 1e6
+    return _count(~(area > 0), "cells have no area", "Every cell has an area", {"total_km2": round(total, 3)})
+
+
+def _land_fraction(subject: Subject) -> Verdict:
+    land, least = subject.values("land_fraction"), subject.study.study_area.min_land_fraction
+    wrong = ~((land >= least - TOLERANCE) & (land <= 1))
+    return _count(
+        wrong, f"cells have a land fraction outside {least:g} to 1", f"All land fractions lie in {least:g} to 1"
+    )
+
+
+# --- inventories and labels ------------------------------------------------------------------------------------------
+
+
+def _mostly_kept(subject: Subject) -> Verdict:
+    total = subject.manifest.counts.get("total", {})
+    seen, kept = int(total.get("in", 0)), int(total.get("kept", 0))
+    reasons = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in total.get("rejected", {}).items()) or "none"
+    share = kept / seen if seen else 0.0
+    sentence = f"{kept:,} of {seen:,} features are kept ({share:.0%}); rejected: {reasons}."
+    return Verdict(share >= 1 - MAX_REJECTED_SHARE, sentence, {"in": seen, "kept": kept})
+
+
+def _density_in_range(subject: Subject) -> Verdict:
+    density = subject.values("density")
+    known = density[np.isfinite(density)]
+    largest = float(known.max()) if known.size else 0.0
+    wrong = np.isinf(density) | (density < 0) | (density > 1)
+    return _count(wrong, "cells have an impossible density", "Every density lies in 0 to 1", {"largest": largest})
+
+
+def _unobserved_is_nan(subject: Subject) -> Verdict:
+    unobserved = subject.values("observed_fraction") == 0
+    wrong = unobserved & np.isfinite(subject.values("density"))
+    return _count(
+        wrong,
+        "cells that nobody looked at have a density",
+        "No cell that nobody looked at has a density",
+        {"unobserved": int(unobserved.sum())},
+    )
+
+
+def _nothing_outside_footprint(subject: Subject) -> Verdict:
+    unobserved = subject.values("observed_fraction") == 0
+    wrong = unobserved & (np.nan_to_num(subject.values("count")) > 0)
+    outside = int(subject.manifest.counts.get("count_unobserved", 0))
+    return _count(
+        wrong,
+        "cells outside the footprint hold slumps",
+        "No slump is counted where nobody looked",
+        {"left_out": outside},
+    )
+
+
+def _area_fits(subject: Subject) -> Verdict:
+    area, observed = subject.values("rts_area_m2"), subject.values("observed_area_m2")
+    return _count(
+        area > observed * (1 + TOLERANCE),
+        "cells hold more slump than observed land: a coarse coast or areas in the wrong unit",
+        "No cell holds more slump than observed land",
+    )
+
+
+# --- features --------------------------------------------------------------------------------------------------------
+
+
+def _no_infinity(subject: Subject) -> Verdict:
+    wrong = np.isinf(subject.values("features"))
+    return _count(wrong, "values are infinite", "No value is infinite")
+
+
+def _nan_share(subject: Subject) -> Verdict:
+    share = np.isnan(subject.values("features")).mean(axis=0)
+    names = subject.dataset["feature"].values.astype(str)
+    worst = int(np.argmax(share))
+    sentence = f"{names[worst]} has no value in {share[worst]:.1%} of the cells, the most of {share.size} features."
+    return Verdict(bool(share[worst] <= MAX_NAN_SHARE), sentence, {"largest_share": round(float(share[worst]), 6)})
+
+
+def _in_valid_range(subject: Subject) -> Verdict:
+    """Compare means, minima and maxima with the declared range, spreads with its width."""
+    config = subject.study.sources[subject.product.dataset.split(".", 1)[1]]
+    values, names = subject.values("features"), subject.dataset["feature"].values.astype(str)
+    outside = []
+    for column, name in enumerate(names):
+        low, high = bounds_of(str(name), config.bands)
+        slack = TOLERANCE * max(abs(low), abs(high), 1e-30)
+        wrong = int(np.count_nonzero((values[:, column] < low - slack) | (values[:, column] > high + slack)))
+        if wrong:
+            outside.append(f"{name} ({wrong:,} cells outside {low:g} to {high:g})")
+    sentence = "; ".join(outside) + "." if outside else f"All {names.size} features lie in their declared range."
+    return Verdict(not outside, sentence, {"features": int(names.size), "wrong": len(outside)})
+
+
+def bounds_of(feature: str, bands: tuple[BandConfig, ...]) -> tuple[float, float]:
+    """Give the range in which the values of a feature can lie; without end for one that no band declares.
+
+    >>> band = BandConfig(name="t_{index:02d}", select="t", unit="K", along="month", valid_range=(200.0, 330.0),
+    ...                   statistics=("mean", "std"))
+    >>> bounds_of("t_07_mean", (band,)), bounds_of("t_07_std", (band,))
+    ((200.0, 330.0), (0.0, 130.0))
+    """
+    for band in bands:
+        parts = re.split(r"\{index[^}]*\}", band.name)
+        layer = r"\d+".join(re.escape(part) for part in parts)
+        only_mean = band.statistics == ("mean",)
+        match = re.fullmatch(layer if only_mean else rf"{layer}_(mean|std|min|max|range)", feature)
+        if match:
+            low, high = band.valid_range
+            is_spread = not only_mean and match.group(match.lastindex or 0) in ("std", "range")
+            return (0.0, high - low) if is_spread else (low, high)
+    return -np.inf, np.inf
+
+
+# --- training set and models -----------------------------------------------------------------------------------------
+
+
+def _rows_unique(subject: Subject) -> Verdict:
+    ids, year = subject.dataset["cell_ids"].values, subject.dataset["year"].values
+    after = (ids[1:] > ids[:-1]) | ((ids[1:] == ids[:-1]) & (year[1:] > year[:-1]))
+    return _count(~after, "cell-years are out of order or there twice", "Every cell-year is there once, in order")
+
+
+def _both_classes(subject: Subject) -> Verdict:
+    density = subject.values("density")
+    positive = int(np.count_nonzero(density > 0))
+    sentence = f"{positive:,} of {density.size:,} cell-years hold slumps."
+    return Verdict(0 < positive < density.size, sentence, {"rows": int(density.size), "positive": positive})
+
+
+def _summaries(subject: Subject, kind: str) -> Mapping[str, Any] | None:
+    cv = json.loads((subject.folder / "cv.json").read_text(encoding="utf-8"))
+    found: Mapping[str, Any] | None = (cv.get(kind) or {}).get("summary")
+    return found
+
+
+def _better_than_baseline(subject: Subject) -> Verdict:
+    """Skill is 1 - log loss / log loss of the prevalence of the training folds, on folds apart in space."""
+    summary = _summaries(subject, "spatial") or {}
+    skill, loss = _mean(summary, "log_loss_skill"), _mean(summary, "log_loss")
+    if not np.isfinite(skill):
+        return Verdict(False, "No fold has both classes, so that the skill is not defined.")
+    word = "better" if skill > 0 else "not better"
+    sentence = f"Log loss {loss:.3f} on spatial folds is {word} than the prevalence alone (skill {skill:+.3f})."
+    return Verdict(skill > 0, sentence, {"log_loss": round(loss, 6), "log_loss_skill": round(skill, 6)})
+
+
+def _permuted_is_chance(subject: Subject) -> Verdict:
+    summary = _summaries(subject, "permuted")
+    if summary is None:
+        return Verdict(True, "The study does not ask for the control with shuffled labels.")
+    entry = summary.get("roc_auc") or {}
+    auc, sd = _number(entry.get("mean")), _number(entry.get("sd"))
+    folds = _number(entry.get("n_folds_defined", entry.get("n_folds"))) or 1.0
+    if not np.isfinite(auc):
+        return Verdict(True, "No fold of the shuffled labels has both classes: nothing can be said.")
+    allowed = max(0.05, CHANCE_SD * (sd if np.isfinite(sd) else 0.0) / np.sqrt(folds))
+    sentence = f"AUC {auc:.3f} with shuffled labels; chance is 0.5 ± {allowed:.3f}."
+    return Verdict(abs(auc - 0.5) <= allowed, sentence, {"permuted_auc": round(auc, 6), "allowed": round(allowed, 6)})
+
+
+def _mean(summary: Mapping[str, Any], metric: str) -> float:
+    return _number((summary.get(metric) or {}).get("mean"))
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+# --- predictions, maps, comparison -----------------------------------------------------------------------------------
+
+
+def _probability_in_range(subject: Subject) -> Verdict:
+    p = subject.values("probability")
+    unknown = int(np.isnan(p).sum())
+    wrong = (p < 0) | (p > 1) | np.isinf(p)
+    return _count(wrong, "probabilities are impossible", "Every probability lies in 0 to 1", {"without_value": unknown})
+
+
+def _mean_near_prevalence(subject: Subject) -> Verdict:
+    p, observed = subject.values("probability"), subject.values("observed_positive")
+    known = np.isfinite(p) & np.isfinite(observed)
+    if not known.any():
+        return Verdict(True, "No cell was observed in this year: there is nothing to compare with.", {"cells": 0})
+    mean, share = float(p[known].mean()), float(observed[known].mean())
+    sentence = f"Mean probability {mean:.3f} where {share:.3f} were observed, on {int(known.sum()):,} cells."
+    numbers = {"mean_probability": round(mean, 6), "observed": round(share, 6), "cells": int(known.sum())}
+    return Verdict(abs(mean - share) <= MAX_CALIBRATION_GAP, sentence, numbers)
+
+
+def _files_there(subject: Subject) -> Verdict:
+    wanted = {"map": ("map.png", "map.svg", "cells.parquet"), "comparison": ("scores.csv", "scores.md", "scores.png")}
+    sizes = {file.name: file.size for file in subject.manifest.files}
+    missing = [name for name in wanted[subject.product.kind] if not sizes.get(name)]
+    sentence = f"Missing or empty: {', '.join(missing)}." if missing else "All files are there."
+    return Verdict(not missing, sentence, {"files": len(sizes)})
+
+
+CHECKS: dict[str, tuple[Check, ...]] = {
+    "cells": (
+        Check("cells_are_sorted_and_unique", "Cell ids rise strictly.", "error", _cells_sorted),
+        Check("areas_are_positive", "Every cell has an area on the ellipsoid.", "error", _areas_positive),
+        Check("land_fraction_in_range", "Land fractions lie between the study's least and 1.", "error", _land_fraction),
+    ),
+    "inventory": (
+        Check("most_features_are_kept", "At least half of the features are usable.", "warning", _mostly_kept),
+    ),
+    "labels": (
+        Check("density_in_range", "RTS density lies in 0 to 1 m2 m-2.", "error", _density_in_range),
+        Check("unobserved_is_not_zero", "Where nobody looked, density is NaN.", "error", _unobserved_is_nan),
+        Check("nothing_outside_footprint", "No slump where nobody looked.", "error", _nothing_outside_footprint),
+        Check("area_fits_observed_land", "Slumps are no larger than the observed land.", "warning", _area_fits),
+    ),
+    "features": (
+        Check("no_infinite_value", "Values are finite or NaN.", "error", _no_infinity),
+        Check("values_in_declared_range", "Values lie in the declared valid range.", "error", _in_valid_range),
+        Check("few_missing_values", "No feature lacks a value in most cells.", "warning", _nan_share),
+    ),
+    "training_set": (
+        Check("rows_are_unique", "Every cell-year is there once.", "error", _rows_unique),
+        Check("both_classes_are_there", "Some cell-years hold slumps and some do not.", "warning", _both_classes),
+    ),
+    "model": (
+        Check(
+            "better_than_prevalence", "Log loss on spatial folds beats the baseline.", "warning", _better_than_baseline
+        ),
+        Check("shuffled_labels_are_chance", "Shuffled labels cannot be predicted.", "warning", _permuted_is_chance),
+    ),
+    "prediction": (
+        Check("probability_in_range", "Probabilities lie in 0 to 1.", "error", _probability_in_range),
+        Check(
+            "mean_is_near_prevalence", "Mean probability is near what was observed.", "warning", _mean_near_prevalence
+        ),
+    ),
+    "map": (Check("files_are_there", "PNG, SVG and GeoParquet are written.", "error", _files_there),),
+    "comparison": (Check("files_are_there", "Table and figure are written.", "error", _files_there),),
+}
+"""The checks of each kind of dataset."""
