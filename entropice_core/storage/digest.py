@@ -84,10 +84,10 @@ def blocks(variable: "xr.Variable") -> Iterator[npt.NDArray[Any]]:
 
     Rows come in multiples of the stored chunks where these are known, so that no chunk is decoded twice.
     """
-    if not variable.shape:
+    if not variable.shape or not isinstance(variable.dtype, np.dtype):  # text of pandas cannot be cut
         yield np.asarray(variable.values)
         return
-    row_bytes = max(1, int(np.prod(variable.shape[1:], dtype=np.int64)) * getattr(variable.dtype, "itemsize", 64))
+    row_bytes = max(1, int(np.prod(variable.shape[1:], dtype=np.int64)) * variable.dtype.itemsize)
     step = max(1, BLOCK_BYTES // row_bytes)
     chunk = (variable.encoding.get("chunks") or (1,))[0]
     step = max(chunk, step // chunk * chunk)

@@ -37,7 +37,7 @@ def make_labels() -> Callable[..., xr.Dataset]:
         density[::7] = np.nan
         return xr.Dataset(
             {
-                "count": ("cell", rng.integers(0, 9, cells).astype("int32"), {"units": "1"}),
+                "count": ("cell", rng.integers(0, 9, cells).astype("float64"), {"units": "1"}),
                 "rts_area_m2": ("cell", rng.random(cells) * 1e4, {"units": "m2"}),
                 "observed_area_m2": ("cell", rng.random(cells) * 1e8, {"units": "m2"}),
                 "observed_fraction": ("cell", rng.random(cells).astype("float32"), {"units": "1"}),
