@@ -19,7 +19,7 @@ from entropice_core.espa.backend import Backend, choose_backend, is_foreign, to_
 from entropice_core.espa.fit import FitResult, Readout
 from entropice_core.espa.predictor import Predictor
 from entropice_core.espa.scaling import Scaling
-from entropice_core.espa.training import Settings, TrainingRows, build_predictor, prepare, read_members, train
+from entropice_core.espa.training import Jobs, Program, Settings, TrainingRows, build_predictor, members_of
 from entropice_core.espa.validation import check_finite, check_parameters, check_weights
 
 Floats = NDArray[np.float64]
@@ -39,9 +39,9 @@ class ESPAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     n_clusters : int, default 16
         K. Clusters that lose all rows are dropped. More clusters than classes times patterns cost little, because
         ``alpha`` shrinks small clusters to the class frequencies.
-    eps_c : float, default 0.1
+    eps_c : float, default 0.3
         Weight of the labels against squared distance (of unit-variance features). 0 = clustering without labels.
-    eps_w : float, default 0.3
+    eps_w : float, default 0.5
         Temperature of the feature weights, in mean squared distance per feature. Large or infinite: even weights;
         small: few features, in the end a single one. Search 0.03 to 1.
     eps_a : float, default 0.0
@@ -127,8 +127,8 @@ class ESPAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         n_clusters: int = 16,
         *,
-        eps_c: float = 0.1,
-        eps_w: float = 0.3,
+        eps_c: float = 0.3,
+        eps_w: float = 0.5,
         eps_a: float = 0.0,
         alpha: float = 1.0,
         tau: float | None = 0.2,
@@ -177,19 +177,20 @@ class ESPAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         backend = choose_backend(X, self.backend, self.device, self.dtype)
         X, y = self._validate_training(X, y)
         data = TrainingRows.select(X, y, check_weights(sample_weight, len(X)))
-        settings = Settings.of(parameters)
-        prepared = prepare(data, settings, check_random_state(self.random_state), backend)
-        result = train(prepared, settings)
-        members = np.argsort(result.losses, kind="stable")[: self.n_average]
-        chosen = result.take(members)
-        readout = read_members(prepared, result, members, settings)
-        self.predictor_ = build_predictor(prepared, chosen, readout, settings, data)
+        program = Program(data, Settings.of(parameters), check_random_state(self.random_state), backend)
+        jobs = Jobs.restarts_of_all_rows(self.n_clusters, self.alpha, self.eps_c, self.eps_w, self.n_init)
+        result = program.run(jobs)
+        best = np.argsort(result.losses, kind="stable")[: self.n_average]
+        chosen = result.take(best)
+        readout = program.read(jobs.take(best), chosen)
+        members = members_of(chosen, readout, self.tau, self.eps_a)
+        self.predictor_ = build_predictor(program, members, 1.0, np.zeros(len(data.classes)))
         self.classes_ = data.classes
         self.backend_ = backend.describe()
         self.restart_losses_ = result.losses
         self.labels_ = self.predictor_.nearest_clusters(X, backend)
-        self._describe(chosen, readout, prepared.scaling)
-        self._warn(chosen, prepared.n_distinct)
+        self._describe(chosen, readout, program.scaling)
+        self._warn(chosen, program.n_distinct)
         return self
 
     def predict_proba(self, X: Any) -> Any:

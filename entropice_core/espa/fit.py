@@ -24,7 +24,7 @@ from entropice_core.espa.steps import (
     update_weights,
     weighted_counts,
 )
-from entropice_core.espa.sweep import Pass, living, pass_over_rows
+from entropice_core.espa.sweep import living, pass_over_rows
 
 Floats = NDArray[np.float64]
 
@@ -67,8 +67,8 @@ class FitResult:
 
 def sweep_once(rows: Rows, problem: Problem, parameters: Parameters, *, soft: bool) -> tuple[Parameters, Array]:
     """Gamma, pruning, W, S, Lambda; return the new parameters and the loss (B,)."""
-    backend, xp = rows.backend, rows.backend.xp
-    operator = _operator(backend, rows, problem, parameters, use_labels=True)
+    xp = rows.backend.xp
+    operator = _operator(rows, problem, parameters, use_labels=True)
     statistics = pass_over_rows(rows, operator, problem.fold, problem.eps_a if soft else None).statistics
     updated = update_parameters(xp, problem, parameters, statistics)
     return updated, evaluate_loss(xp, problem, updated, statistics).total
@@ -171,8 +171,8 @@ class Readout:
         Mean distance to the nearest centroid; the unit of the prediction temperature.
     disagreement : (B,)
         Weight share of rows that labels put into another cluster than features alone do: an alarm for over-fitting.
-    labels : (T, B) int
-        Label-free assignment of every row, held-out rows included.
+    counts : (B, K, M)
+        Weight share of each class in each cluster, before smoothing.
     """
 
     Lambda: Floats
@@ -181,37 +181,31 @@ class Readout:
     dispersion: Floats
     distance_scale: Floats
     disagreement: Floats
-    labels: NDArray[np.intp]
+    counts: Floats
 
 
 def read_out(rows: Rows, problem: Problem, parameters: Parameters, *, unbias: bool, soft: bool) -> Readout:
     """Assign every row with and without labels and count the classes of the clusters again."""
     backend, xp = rows.backend, rows.backend.xp
     eps_a = problem.eps_a if soft else None
-    aware = _assign(rows, problem, parameters, eps_a, use_labels=True)
-    free = _assign(rows, problem, parameters, eps_a, use_labels=False)
-    if aware.labels is None or free.labels is None:
-        raise AssertionError("a pass with keep_labels returns labels")
-    counted = (free if unbias else aware).statistics
-    b = dispersion(xp, problem, free.statistics, parameters.S)
-    weights = backend.to_host(rows.weights)[backend.to_host(problem.fold)]
+    aware = _operator(rows, problem, parameters, use_labels=True)
+    free = _operator(rows, problem, parameters, use_labels=False)
+    found = pass_over_rows(rows, free, problem.fold, eps_a, against=aware)
+    counted = found.statistics if unbias else pass_over_rows(rows, aware, problem.fold, eps_a).statistics
+    b = dispersion(xp, problem, found.statistics, parameters.S)
     return Readout(
         Lambda=backend.to_host(update_probabilities(xp, problem, counted.counts, problem.class_frequency)),
         live=backend.to_host(living(counted)),
         mass=backend.to_host(counted.mass),
         dispersion=backend.to_host(b),
         distance_scale=backend.to_host(xp.sum(parameters.W * problem.metric * b, axis=-1)),
-        disagreement=np.einsum("bt,tb->b", weights, aware.labels != free.labels),
-        labels=free.labels,
+        disagreement=backend.to_host(found.disagreement),
+        counts=backend.to_host(counted.counts),
     )
 
 
-def _assign(rows: Rows, problem: Problem, parameters: Parameters, eps_a: Array | None, *, use_labels: bool) -> Pass:
-    operator = _operator(rows.backend, rows, problem, parameters, use_labels=use_labels)
-    return pass_over_rows(rows, operator, problem.fold, eps_a, keep_labels=True)
-
-
-def _operator(backend: Backend, rows: Rows, problem: Problem, parameters: Parameters, *, use_labels: bool) -> Array:
+def _operator(rows: Rows, problem: Problem, parameters: Parameters, *, use_labels: bool) -> Array:
+    backend = rows.backend
     costs = class_costs(backend.xp, problem, parameters.Lambda) if use_labels else None
     weights = parameters.W * problem.metric
     return cost_operator(backend, rows.layout, weights, parameters.S, parameters.live, costs)

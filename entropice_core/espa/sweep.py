@@ -19,13 +19,31 @@ _EMPTY = 1e-14  # mass below which a cluster of soft affiliations is pruned; har
 
 @dataclass(frozen=True)
 class Pass:
-    """Statistics of a pass and, where asked for, the cheapest cluster of each row, (T, B) int on the host."""
+    """Statistics of a pass and, where asked for, more.
+
+    Attributes
+    ----------
+    statistics : Statistics
+    disagreement : (B,)
+        Weight share of the rows whose cheapest cluster differs between two operators; 0 without a second one.
+    labels : (T, B) int on the host, optional
+        Cheapest cluster of each row.
+    """
 
     statistics: Statistics
+    disagreement: Array
     labels: NDArray[np.intp] | None
 
 
-def pass_over_rows(rows: Rows, operator: Array, fold: Array, eps_a: Array | None, *, keep_labels: bool = False) -> Pass:
+def pass_over_rows(
+    rows: Rows,
+    operator: Array,
+    fold: Array,
+    eps_a: Array | None,
+    *,
+    against: Array | None = None,
+    keep_labels: bool = False,
+) -> Pass:
     """Assign every row in every fit and sum.
 
     Parameters
@@ -37,29 +55,41 @@ def pass_over_rows(rows: Rows, operator: Array, fold: Array, eps_a: Array | None
         Which row of ``rows.weights`` each fit sees.
     eps_a : (B,) or None
         Temperature of soft affiliations; None = hard.
+    against : (B, K, columns), optional
+        A second operator to compare the assignments with.
+    keep_labels : bool
     """
     backend, xp = rows.backend, rows.backend.xp
     n_fits, n_clusters, n_columns = operator.shape
-    flat = xp.permute_dims(xp.reshape(operator, (n_fits * n_clusters, n_columns)), (1, 0))
     totals = backend.numbers(np.zeros((n_fits * n_clusters, n_columns)))
-    entropy = backend.numbers(np.zeros(n_fits))
+    entropy, disagreement = backend.numbers(np.zeros(n_fits)), backend.numbers(np.zeros(n_fits))
     kept: list[NDArray[np.intp]] = []
     for start, stop in rows.ranges(n_fits * n_clusters):
         block = rows.block(start, stop)
-        cost = xp.reshape(xp.matmul(block, flat), (stop - start, n_fits, n_clusters))
+        cost = block_costs(xp, block, operator)
         weights = xp.permute_dims(xp.take(rows.weights[:, start:stop], fold, axis=0), (1, 0))
+        labels = xp.argmin(cost, axis=-1) if eps_a is None or keep_labels or against is not None else None
         if eps_a is None:
-            labels = xp.argmin(cost, axis=-1)
             totals = totals + _hard_sums(rows, block, labels, weights, n_clusters)
         else:
             soft, gain = _soft_affiliations(xp, cost, eps_a)
             entropy = entropy + xp.sum(weights * gain, axis=0)
             totals = totals + _soft_sums(xp, block, soft * weights[:, :, None])
-            labels = xp.argmin(cost, axis=-1) if keep_labels else None
+        if against is not None:
+            moved = xp.argmin(block_costs(xp, block, against), axis=-1) != labels
+            disagreement = disagreement + xp.sum(weights * xp.astype(moved, xp.float64), axis=0)
         if keep_labels:
             kept.append(backend.to_host(labels))
     totals = xp.reshape(totals, (n_fits, n_clusters, n_columns))
-    return Pass(split_statistics(rows.layout, totals, entropy), np.concatenate(kept) if kept else None)
+    statistics = split_statistics(rows.layout, totals, entropy)
+    return Pass(statistics, disagreement, np.concatenate(kept) if kept else None)
+
+
+def block_costs(xp: Any, block: Array, operator: Array) -> Array:
+    """(n, B, K) cost of every row of a block in every cluster of every fit, as one matrix product."""
+    n_fits, n_clusters, n_columns = operator.shape
+    flat = xp.permute_dims(xp.reshape(operator, (n_fits * n_clusters, n_columns)), (1, 0))
+    return xp.reshape(xp.matmul(block, flat), (block.shape[0], n_fits, n_clusters))
 
 
 def living(statistics: Statistics) -> Array:

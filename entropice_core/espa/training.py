@@ -1,8 +1,12 @@
-"""From rows and settings to a batch of fits, and from the fits to a predictor.
+"""From rows and settings to batches of fits, and from fits to a predictor.
 
-Shared by the classifier and the search. What must not be here: scikit-learn, cross-validation.
+Shared by the classifier, which fits all rows, and the search, which also fits the training part of every fold: the
+whole data set is fold 0, folds of a cross-validation follow. The rows exist once; a fold is a row of weights, its own
+units are a factor on the squared differences, so that nothing of held-out rows enters.
+What must not be here: scikit-learn, choice among configurations.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +24,7 @@ from entropice_core.espa.steps import Parameters, Problem
 from entropice_core.espa.validation import class_factors
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.intp]
 
 SEED_ROWS = 20_000  # k-means++ passes over the rows K times; beyond this a random part of them is enough
 RELEVANCE_ROWS = 100_000
@@ -27,14 +32,10 @@ RELEVANCE_ROWS = 100_000
 
 @dataclass(frozen=True)
 class Settings:
-    """What one configuration of eSPA+ consists of; meanings as in ``ESPAClassifier``."""
+    """What all fits of a program share; meanings as in ``ESPAClassifier``. ``n_clusters`` is the largest K."""
 
     n_clusters: int
-    eps_c: float
-    eps_w: float
     eps_a: float
-    alpha: float
-    tau: float | None
     unbias: bool
     scaling: str
     class_weight: Any
@@ -48,7 +49,7 @@ class Settings:
 
     @classmethod
     def of(cls, parameters: dict[str, Any]) -> "Settings":
-        """Pick the fields of a dictionary that holds more."""
+        """Pick the fields of a dictionary that may hold more."""
         return cls(**{name: parameters[name] for name in cls.__dataclass_fields__})
 
 
@@ -57,7 +58,7 @@ class TrainingRows:
     """Rows of positive weight: X (T, D) input units, codes (T,), classes (M,), weights (T,) in rows."""
 
     X: NDArray[Any]
-    codes: NDArray[np.intp]
+    codes: Integers
     classes: NDArray[Any]
     weights: Floats
 
@@ -70,68 +71,177 @@ class TrainingRows:
         classes, codes = np.unique(y, return_inverse=True)
         return cls(X, codes, classes, weights)
 
-    @property
-    def total(self) -> float:
-        """Sum of the weights, in rows."""
-        return float(self.weights.sum())
 
-    @property
-    def frequency(self) -> Floats:
-        """(M,) weight share of each class."""
-        return np.bincount(self.codes, self.weights, len(self.classes)) / self.total
+@dataclass(frozen=True)
+class Fold:
+    """Constants of the training part of one fold; D features, M classes, R restarts, K clusters.
 
-    @property
-    def shares(self) -> Floats:
-        """(T,) weights of sum 1."""
-        return self.weights / self.total
+    Attributes
+    ----------
+    total : float
+        Sum of the weights, in rows.
+    frequency, class_factor : (M,)
+    metric, log_prior : (D,)
+    prior_W : (D,)
+        W when its temperature is infinite.
+    W, S, live : (R, D), (R, K, D) in units of the program, (R, K) bool
+        Where the restarts begin.
+    """
+
+    total: float
+    frequency: Floats
+    class_factor: Floats
+    metric: Floats
+    log_prior: Floats
+    prior_W: Floats
+    W: Floats
+    S: Floats
+    live: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A batch of restarts before its first sweep.
+class Jobs:
+    """Fits to run together: fold, restart, eps_c, eps_w, all (B,); they share K and alpha."""
 
-    ``n_distinct`` is the number of clusters that could be seeded, smaller than asked for when rows repeat.
+    n_clusters: int
+    alpha: float
+    fold: Integers
+    restart: Integers
+    eps_c: Floats
+    eps_w: Floats
+
+    def take(self, index: Integers) -> "Jobs":
+        """Keep the jobs named by ``index``, in its order."""
+        parts = (self.fold[index], self.restart[index], self.eps_c[index], self.eps_w[index])
+        return Jobs(self.n_clusters, self.alpha, *parts)
+
+    @classmethod
+    def restarts_of_all_rows(cls, n_clusters: int, alpha: float, eps_c: float, eps_w: float, n_init: int) -> "Jobs":
+        """All restarts of one configuration on the whole data set."""
+        zeros = np.zeros(n_init, dtype=np.intp)
+        return cls(n_clusters, alpha, zeros, np.arange(n_init), np.full(n_init, eps_c), np.full(n_init, eps_w))
+
+
+class Program:
+    """Rows on the device, scaled once, with the constants and the starts of every fold.
+
+    Parameters
+    ----------
+    data : TrainingRows
+    settings : Settings
+    random : RandomState
+    backend : Backend
+    training_parts : sequence of (n,) int
+        Rows of the training part of each fold; fold 0, all rows, is always there.
     """
 
-    rows: Rows
-    scaling: Scaling
-    problem: Problem
-    start: Parameters
-    n_distinct: int
+    def __init__(
+        self,
+        data: TrainingRows,
+        settings: Settings,
+        random: np.random.RandomState,
+        backend: Backend,
+        training_parts: Sequence[Integers] = (),
+    ) -> None:
+        self.data, self.settings, self.backend = data, settings, backend
+        self.scaling = fit_scaling(data.X, data.weights, settings.scaling)
+        weights = np.stack([data.weights, *(_only(data.weights, part) for part in training_parts)])
+        self.folds = [self._fold(row, random) for row in weights]
+        self.rows = Rows(
+            data.X,
+            self.scaling,
+            backend,
+            codes=data.codes,
+            n_classes=len(data.classes),
+            weights=weights / weights.sum(1, keepdims=True),
+            masked=settings.missing == "mask",
+        )
+        self._second_moments = self.rows.second_moments()
+
+    @property
+    def n_distinct(self) -> int:
+        """How many clusters could be seeded; smaller than asked for when rows repeat."""
+        return int(self.folds[0].live.sum(1).max())
+
+    def run(self, jobs: Jobs, max_iter: int | None = None) -> FitResult:
+        """Run fits to the end, or for ``max_iter`` sweeps."""
+        limit = self.settings.max_iter if max_iter is None else max_iter
+        soft = self.settings.eps_a > 0
+        return run_fits(
+            self.rows, self.problem(jobs), self.start(jobs), max_iter=limit, tol=self.settings.tol, soft=soft
+        )
+
+    def read(self, jobs: Jobs, result: FitResult) -> Readout:
+        """Count the classes of the clusters again."""
+        soft, parameters = self.settings.eps_a > 0, result.parameters(self.backend)
+        return read_out(self.rows, self.problem(jobs), parameters, unbias=self.settings.unbias, soft=soft)
+
+    def problem(self, jobs: Jobs) -> Problem:
+        """Lay out the constants of the jobs on the device."""
+        put = self.backend.numbers
+        frequency, factor = self._each(jobs, "frequency"), self._each(jobs, "class_factor")
+        return Problem(
+            eps_c=put(jobs.eps_c),
+            eps_w=put(jobs.eps_w),
+            eps_a=put(np.full(len(jobs.fold), self.settings.eps_a)),
+            prior_strength=put(jobs.alpha / self._each(jobs, "total")),
+            class_prior=put(factor * frequency),
+            class_frequency=put(frequency),
+            class_factor=put(factor),
+            metric=put(self._each(jobs, "metric")),
+            log_prior=put(self._each(jobs, "log_prior")),
+            second_moment=put(self._second_moments[jobs.fold]),
+            fold=self.backend.integers(jobs.fold),
+        )
+
+    def start(self, jobs: Jobs) -> Parameters:
+        """Where the jobs begin; Lambda at the class frequencies makes the first assignment label-free."""
+        pairs = list(zip(jobs.fold, jobs.restart, strict=True))
+        K = min(jobs.n_clusters, self.folds[0].live.shape[1])
+        W = np.stack([self.folds[f].W[r] for f, r in pairs])
+        W = np.where(np.isinf(jobs.eps_w)[:, None], self._each(jobs, "prior_W"), W)
+        S = np.stack([self.folds[f].S[r, :K] for f, r in pairs])
+        live = np.stack([self.folds[f].live[r, :K] for f, r in pairs])
+        prior = self._each(jobs, "frequency") * self._each(jobs, "class_factor")
+        Lambda = np.broadcast_to(prior[:, None, :], (*live.shape, prior.shape[1]))
+        put = self.backend.numbers
+        return Parameters(put(W), put(S), put(Lambda), self.backend.integers(live) > 0)
+
+    def _each(self, jobs: Jobs, name: str) -> Floats:
+        return np.stack([np.asarray(getattr(self.folds[f], name), dtype=np.float64) for f in jobs.fold])
+
+    def _fold(self, weights: Floats, random: np.random.RandomState) -> Fold:
+        data, settings = self.data, self.settings
+        part = np.flatnonzero(weights > 0)
+        X = data.X if len(part) == len(weights) else data.X[part]
+        own = TrainingRows(X, data.codes[part], data.classes, weights[part])
+        total = float(own.weights.sum())
+        frequency = np.bincount(own.codes, own.weights, len(own.classes)) / total
+        factor = class_factors(settings.class_weight, own.classes, frequency)
+        scaling = fit_scaling(own.X, own.weights, settings.scaling)
+        relevance = measure_relevance(own, settings, random)
+        log_prior = prior_logarithm(relevance, scaling.varies, settings.mi_prior)
+        metric = feature_metric(scaling)
+        W = first_weights(relevance, scaling.varies, settings)
+        S, live = seed(own, scaling, W * metric, settings, random)
+        prior_W = np.exp(log_prior - log_prior.max())
+        return Fold(
+            total=total,
+            frequency=frequency,
+            class_factor=factor / (factor @ frequency),
+            metric=metric * (self.scaling.scale / scaling.scale) ** 2,
+            log_prior=log_prior,
+            prior_W=prior_W / prior_W.sum(),
+            W=W,
+            S=(scaling.outside(S) - self.scaling.center) / self.scaling.scale,
+            live=live,
+        )
 
 
-def prepare(data: TrainingRows, settings: Settings, random: np.random.RandomState, backend: Backend) -> Prepared:
-    """Scale, seed and lay out all restarts of one configuration."""
-    scaling = fit_scaling(data.X, data.weights, settings.scaling)
-    rows = Rows(
-        data.X,
-        scaling,
-        backend,
-        codes=data.codes,
-        n_classes=len(data.classes),
-        weights=data.shares[None, :],
-        masked=settings.missing == "mask",
-    )
-    relevance = measure_relevance(data, settings, random)
-    log_prior = prior_logarithm(relevance, scaling.varies, settings.mi_prior)
-    metric = feature_metric(scaling)
-    weights = first_weights(relevance, scaling.varies, log_prior, settings)
-    seeds, n_distinct = _seed(data, scaling, weights * metric, settings, random)
-    problem = _problem(backend, rows, data, settings, metric, log_prior)
-    start = _start(backend, weights, seeds, problem)
-    return Prepared(rows, scaling, problem, start, n_distinct)
-
-
-def train(prepared: Prepared, settings: Settings) -> FitResult:
-    """Run all restarts to the end."""
-    return run_fits(
-        prepared.rows,
-        prepared.problem,
-        prepared.start,
-        max_iter=settings.max_iter,
-        tol=settings.tol,
-        soft=settings.eps_a > 0,
-    )
+def _only(weights: Floats, part: Integers) -> Floats:
+    kept = np.zeros_like(weights)
+    kept[part] = weights[part]
+    return kept
 
 
 def measure_relevance(data: TrainingRows, settings: Settings, random: np.random.RandomState) -> Floats:
@@ -164,26 +274,25 @@ def feature_metric(scaling: Scaling) -> Floats:
     return np.where(scaling.varies, 1.0 / np.where(scaling.varies, scaling.observed, 1.0), 0.0)
 
 
-def first_weights(relevance: Floats, varies: NDArray[np.bool_], log_prior: Floats, settings: Settings) -> Floats:
+def first_weights(relevance: Floats, varies: NDArray[np.bool_], settings: Settings) -> Floats:
     """(R, D) feature weights that the restarts begin with."""
-    if np.isinf(settings.eps_w):
-        prior = np.exp(log_prior - log_prior.max())
-        return np.tile(prior / prior.sum(), (settings.n_init, 1))
     used = varies if varies.any() else np.ones_like(varies)
     return starting_weights(relevance, used, settings.n_init, settings.mi_start)
 
 
-def _seed(
+def seed(
     data: TrainingRows, scaling: Scaling, metric: Floats, settings: Settings, random: np.random.RandomState
-) -> tuple[tuple[Floats, NDArray[np.bool_]], int]:
-    """Centroids (R, K, D) and which of them exist (R, K)."""
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Centroids (R, K, D) in the units of ``scaling`` and which of them exist (R, K)."""
     n_clusters = min(settings.n_clusters, len(data.X))
     rows = seed_rows(data, scaling, random)
     draws = random.random_sample((n_clusters, len(metric)))
     picked = pick_seeds(rows, metric, n_clusters, draws, settings.init)
     live = picked >= 0
     S = np.where(live[:, :, None], rows.x[np.maximum(picked, 0)], 0.0)
-    return (S, live), int(live.sum(1).max())
+    # a fold may have fewer rows than the largest K; all folds get arrays of one shape
+    padding = ((0, 0), (0, settings.n_clusters - n_clusters))
+    return np.pad(S, (*padding, (0, 0))), np.pad(live, padding)
 
 
 def seed_rows(data: TrainingRows, scaling: Scaling, random: np.random.RandomState) -> SeedRows:
@@ -192,66 +301,44 @@ def seed_rows(data: TrainingRows, scaling: Scaling, random: np.random.RandomStat
     return canonical_rows(scaling.inside(data.X[part]), data.codes[part], data.weights[part], len(data.classes))
 
 
-def _problem(
-    backend: Backend, rows: Rows, data: TrainingRows, settings: Settings, metric: Floats, log_prior: Floats
-) -> Problem:
-    n_fits, frequency = settings.n_init, data.frequency
-    factors = class_factors(settings.class_weight, data.classes, frequency)
-    factors = factors / (factors @ frequency)
+@dataclass(frozen=True)
+class Member:
+    """One fit of all rows as part of a predictor: W (D,), S (K, D), Lambda (K, M), temperature."""
 
-    def each(value: Any) -> Any:
-        return backend.numbers(np.broadcast_to(np.asarray(value, dtype=np.float64), (n_fits, *np.shape(value))))
-
-    return Problem(
-        eps_c=each(settings.eps_c),
-        eps_w=each(settings.eps_w),
-        eps_a=each(settings.eps_a),
-        prior_strength=each(settings.alpha / data.total),
-        class_prior=each(factors * frequency),
-        class_frequency=each(frequency),
-        class_factor=each(factors),
-        metric=each(metric),
-        log_prior=each(log_prior),
-        second_moment=each(rows.second_moments()[0]),
-        fold=backend.integers(np.zeros(n_fits)),
-    )
+    W: Floats
+    S: Floats
+    Lambda: Floats
+    temperature: float
 
 
-def _start(backend: Backend, W: Floats, seeds: tuple[Floats, NDArray[np.bool_]], problem: Problem) -> Parameters:
-    """Lambda starts at the class frequencies, which makes the first assignment label-free."""
-    S, live = seeds
-    prior = backend.to_host(problem.class_prior)[:, None, :]
-    Lambda = np.broadcast_to(prior, (*live.shape, prior.shape[-1]))
-    return Parameters(backend.numbers(W), backend.numbers(S), backend.numbers(Lambda), backend.integers(live) > 0)
+def members_of(result: FitResult, readout: Readout, tau: float | None, eps_a: float) -> list[Member]:
+    """Fits without their dead clusters, with the temperature of their predictions."""
+    temperature = np.full(len(result.W), eps_a) if tau is None else tau * readout.distance_scale
+    return [
+        Member(result.W[b], result.S[b, live], readout.Lambda[b, live], float(temperature[b]))
+        for b, live in enumerate(readout.live)
+    ]
 
 
-def read_members(prepared: Prepared, result: FitResult, members: NDArray[np.intp], settings: Settings) -> Readout:
-    """Count the classes of chosen restarts again."""
-    backend = prepared.rows.backend
-    problem = prepared.problem.take(backend.xp, backend.integers(members))
-    parameters = result.take(members).parameters(backend)
-    return read_out(prepared.rows, problem, parameters, unbias=settings.unbias, soft=settings.eps_a > 0)
+def build_predictor(program: Program, members: Sequence[Member], power: float, class_bias: Floats) -> Predictor:
+    """Average members that were fitted on all rows."""
+    data, settings, fold = program.data, program.settings, program.folds[0]
+    K = max(len(member.S) for member in members)
 
+    def padded(values: Floats) -> Floats:
+        return np.pad(values, ((0, K - len(values)), (0, 0)))
 
-def build_predictor(
-    prepared: Prepared, chosen: FitResult, readout: Readout, settings: Settings, data: TrainingRows
-) -> Predictor:
-    """Average the chosen restarts; clusters that exist come first in each."""
-    order = np.argsort(~readout.live, axis=1, kind="stable")[:, : int(readout.live.sum(1).max())]
-    member = np.arange(len(order))[:, None]
-    metric = prepared.rows.backend.to_host(prepared.problem.metric)[:1]
-    temperature = settings.eps_a if settings.tau is None else settings.tau * readout.distance_scale
     return Predictor(
         classes=data.classes,
-        center=prepared.scaling.center,
-        scale=prepared.scaling.scale,
-        metric=chosen.W * metric,
-        centroids=chosen.S[member, order],
-        class_probabilities=readout.Lambda[member, order],
-        live=readout.live[member, order],
-        temperature=np.broadcast_to(np.asarray(temperature, dtype=np.float64), (len(order),)).copy(),
-        power=np.ones(1),
-        class_bias=np.zeros(len(data.classes)),
-        decision_weights=class_factors(settings.class_weight, data.classes, data.frequency),
+        center=program.scaling.center,
+        scale=program.scaling.scale,
+        metric=np.stack([member.W * fold.metric for member in members]),
+        centroids=np.stack([padded(member.S) for member in members]),
+        class_probabilities=np.stack([padded(member.Lambda) for member in members]),
+        live=np.stack([np.arange(K) < len(member.S) for member in members]),
+        temperature=np.array([member.temperature for member in members]),
+        power=np.array([power]),
+        class_bias=class_bias,
+        decision_weights=class_factors(settings.class_weight, data.classes, fold.frequency),
         masked=settings.missing == "mask",
     )

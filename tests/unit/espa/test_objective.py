@@ -1,6 +1,6 @@
 """Every step lowers the functional; the batched statistics equal plain sums over rows."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from entropice_core.espa.backend import choose_backend
 from entropice_core.espa.fit import run_fits, sweep_once
 from entropice_core.espa.objective import evaluate_loss
+from entropice_core.espa.rows import Rows
+from entropice_core.espa.scaling import Scaling
 from entropice_core.espa.steps import (
     Parameters,
+    Problem,
     class_costs,
     cost_operator,
     dispersion,
@@ -22,15 +25,11 @@ from entropice_core.espa.steps import (
     weighted_counts,
 )
 from entropice_core.espa.sweep import living, pass_over_rows, soften
-from entropice_core.espa.training import Prepared, Settings, TrainingRows, prepare
+from entropice_core.espa.training import Jobs, Program, Settings, TrainingRows
 
 BASE = Settings(
     n_clusters=5,
-    eps_c=0.1,
-    eps_w=0.3,
     eps_a=0.0,
-    alpha=1.0,
-    tau=0.2,
     unbias=True,
     scaling="standard",
     class_weight=None,
@@ -44,8 +43,45 @@ BASE = Settings(
 )
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """One configuration, laid out and before its first sweep."""
+
+    rows: Rows
+    scaling: Scaling
+    problem: Problem
+    start: Parameters
+    eps_c: float
+    eps_w: float
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A random data set, settings and temperatures."""
+
+    data: TrainingRows
+    settings: Settings
+    seed: int
+    alpha: float
+    eps_c: float
+    eps_w: float
+
+    def prepare(self) -> Prepared:
+        random = np.random.RandomState(self.seed % 2**31)
+        program = Program(self.data, self.settings, random, choose_backend(self.data.X))
+        n_clusters, n_init = self.settings.n_clusters, self.settings.n_init
+        jobs = Jobs.restarts_of_all_rows(n_clusters, self.alpha, self.eps_c, self.eps_w, n_init)
+        return Prepared(
+            program.rows, program.scaling, program.problem(jobs), program.start(jobs), self.eps_c, self.eps_w
+        )
+
+    @property
+    def soft(self) -> bool:
+        return self.settings.eps_a > 0
+
+
 @st.composite
-def problems(draw: Any) -> tuple[TrainingRows, Settings, int]:
+def problems(draw: Any) -> Drawn:
     """Small random data sets with ties, weights, missing values, and settings over their whole range."""
     seed = draw(st.integers(0, 2**31))
     rng = np.random.default_rng(seed)
@@ -61,21 +97,17 @@ def problems(draw: Any) -> tuple[TrainingRows, Settings, int]:
     chosen = replace(
         BASE,
         n_clusters=draw(st.integers(1, 8)),
-        eps_c=draw(st.sampled_from([0.0, 1e-3, 0.1, 5.0])),
-        eps_w=draw(st.sampled_from([1e-5, 1e-2, 0.3, 100.0, float("inf")])),
         eps_a=draw(st.sampled_from([0.0, 0.0, 1e-3, 0.5])),
-        alpha=draw(st.sampled_from([0.0, 1.0, 10.0])),
         scaling=draw(st.sampled_from(["standard", "minmax"])),
         class_weight=draw(st.sampled_from([None, "balanced"])),
         mi_prior=draw(st.sampled_from([0.0, 1.0])),
         init=draw(st.sampled_from(["balanced", "k-means++", "random"])),
         missing="mask" if masked else "error",
     )
-    return TrainingRows.select(X, y, weights), chosen, seed
-
-
-def start(data: TrainingRows, chosen: Settings, seed: int) -> Prepared:
-    return prepare(data, chosen, np.random.RandomState(seed % 2**31), choose_backend(data.X))
+    eps_c = draw(st.sampled_from([0.0, 1e-3, 0.1, 5.0]))
+    eps_w = draw(st.sampled_from([1e-5, 1e-2, 0.3, 100.0, float("inf")]))
+    alpha = draw(st.sampled_from([0.0, 1.0, 10.0]))
+    return Drawn(TrainingRows.select(X, y, weights), chosen, seed, alpha, eps_c, eps_w)
 
 
 def slack(loss: np.ndarray) -> np.ndarray:
@@ -85,8 +117,8 @@ def slack(loss: np.ndarray) -> np.ndarray:
 @settings(max_examples=150, deadline=None)
 @given(problems())
 def test_no_substep_ever_raises_the_loss(problem) -> None:
-    prepared = start(*problem)
-    soft = problem[1].eps_a > 0
+    prepared = problem.prepare()
+    soft = problem.soft
     rows, fixed, now = prepared.rows, prepared.problem, prepared.start
     xp = rows.backend.xp
     before = None
@@ -115,25 +147,23 @@ def test_no_substep_ever_raises_the_loss(problem) -> None:
 @settings(max_examples=60, deadline=None)
 @given(problems())
 def test_every_run_comes_to_rest_and_keeps_its_promises(problem) -> None:
-    prepared = start(*problem)
-    result = run_fits(
-        prepared.rows, prepared.problem, prepared.start, max_iter=500, tol=1e-10, soft=problem[1].eps_a > 0
-    )
+    prepared = problem.prepare()
+    result = run_fits(prepared.rows, prepared.problem, prepared.start, max_iter=500, tol=1e-10, soft=problem.soft)
     for curve in result.curves:
         assert (np.diff(curve) <= slack(curve[:-1])).all()
     np.testing.assert_allclose(result.W.sum(1), 1.0)
     np.testing.assert_allclose(result.Lambda.sum(2), 1.0)
     assert np.isfinite(result.S).all()
     assert result.live.any(1).all()
-    if problem[1].eps_a == 0:
+    if not problem.soft:
         assert result.converged.all()
 
 
 @settings(max_examples=60, deadline=None)
 @given(problems())
 def test_the_loss_from_statistics_equals_the_sum_over_rows(problem) -> None:
-    data, chosen, _ = problem
-    prepared = start(*problem)
+    data, chosen = problem.data, problem.settings
+    prepared = problem.prepare()
     rows, fixed = prepared.rows, prepared.problem
     soft = chosen.eps_a > 0
     now, _ = sweep_once(rows, fixed, prepared.start, soft=soft)
@@ -142,24 +172,24 @@ def test_the_loss_from_statistics_equals_the_sum_over_rows(problem) -> None:
     operator = cost_operator(backend, rows.layout, now.W * fixed.metric, now.S, now.live, costs)
     found = pass_over_rows(rows, operator, fixed.fold, fixed.eps_a if soft else None, keep_labels=True)
     total = evaluate_loss(xp, fixed, now, found.statistics).total
-    x, w = prepared.scaling.inside(data.X), data.shares
+    x, w = prepared.scaling.inside(data.X), data.weights / data.weights.sum()
     seen = ~np.isnan(data.X)
     for fit in range(chosen.n_init):
         metric = now.W[fit] * fixed.metric[fit]
         square = ((x[:, None, :] - now.S[fit]) ** 2 * seen[:, None, :]) @ metric
         surprise = -np.log(np.maximum(now.Lambda[fit], np.finfo(float).eps)).T[data.codes]
-        cost = square + chosen.eps_c * fixed.class_factor[fit][data.codes][:, None] * surprise
+        cost = square + problem.eps_c * fixed.class_factor[fit][data.codes][:, None] * surprise
         cost = np.where(now.live[fit], cost, 1e100)
         gamma = np.eye(now.live.shape[1])[found.labels[:, fit]]
         if soft:
             gamma = soften(xp, cost[:, None, :], fixed.eps_a[:1])[:, 0]
         expected = (w[:, None] * gamma * np.where(gamma > 0, cost, 0.0)).sum()
         prior = fixed.prior_strength[fit] * fixed.class_prior[fit]
-        expected -= chosen.eps_c * (prior * np.log(np.maximum(now.Lambda[fit], np.finfo(float).eps))).sum()
+        expected -= problem.eps_c * (prior * np.log(np.maximum(now.Lambda[fit], np.finfo(float).eps))).sum()
         used = now.W[fit] > 0
-        if np.isfinite(chosen.eps_w):
+        if np.isfinite(problem.eps_w):
             expected += (
-                chosen.eps_w * (now.W[fit][used] * (np.log(now.W[fit][used]) - fixed.log_prior[fit][used])).sum()
+                problem.eps_w * (now.W[fit][used] * (np.log(now.W[fit][used]) - fixed.log_prior[fit][used])).sum()
             )
         logs = np.log(np.where(gamma > 0, gamma, 1.0))
         expected += chosen.eps_a * (w[:, None] * gamma * logs).sum()
@@ -170,8 +200,7 @@ def test_class_weights_as_factors_equal_class_weights_in_the_rows() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 3)), rng.integers(0, 2, 60)
     data = TrainingRows.select(X, y, np.ones(60))
-    plain = replace(BASE, alpha=0.0, class_weight={0: 1.0, 1: 3.0})
-    prepared = start(data, plain, 1)
+    prepared = Drawn(data, replace(BASE, class_weight={0: 1.0, 1: 3.0}), 1, 0.0, 0.1, 0.3).prepare()
     by_factor = run_fits(prepared.rows, prepared.problem, prepared.start, tol=1e-12)
     heavy = np.where(y == 1, 3.0, 1.0)
     ratio = heavy / heavy.mean()
