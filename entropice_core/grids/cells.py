@@ -84,12 +84,13 @@ def cell_coordinates(grid: Grid, cell_ids: UInt64) -> xr.Dataset:
 
 
 def dggs_attrs(grid: Grid) -> dict[str, Any]:
-    """Attributes of a dataset in the zarr ``dggs`` convention (proposal v1)."""
+    """Attributes of a dataset in the zarr ``dggs`` convention v1 (github.com/zarr-conventions/dggs)."""
     attrs = grid.attrs()
     description = {
         "name": grid.name,
         "refinement_level": grid.level,
-        "ellipsoid": dict(ELLIPSOID),
+        # The convention spells the axis otherwise than xdggs does.
+        "ellipsoid": {"semi_major_axis" if key == "semimajor_axis" else key: ELLIPSOID[key] for key in ELLIPSOID},
         "spatial_dimension": "cell",
         "coordinate": "cell_ids",
         "compression": "none",

@@ -1,8 +1,8 @@
 """HEALPix, nested numbering, equal-area on the WGS84 ellipsoid.
 
 Sphere and ellipsoid give different cells: the authalic latitude moves borders by up to 14 km, and at level 10 only
-15 % of the ids between 50 and 90 N agree. This grid is on WGS84 always, and its attributes say so. Every cell has
-the same area: the surface of the ellipsoid divided by the number of cells. (Gorski et al. 2005,
+4 % of the points north of 50 N are in a cell of the same id. This grid is on WGS84 always, and its attributes say so.
+Every cell has the same area: the surface of the ellipsoid divided by the number of cells. (Gorski et al. 2005,
 doi:10.1086/427976.)
 """
 

@@ -106,6 +106,7 @@ def land_fraction(grid: Grid, cell_ids: npt.ArrayLike) -> Float32:
         return np.empty(0, dtype=np.float32)
     ids, inverse = np.unique(np.atleast_1d(np.asarray(cell_ids, dtype=np.uint64)), return_inverse=True)
     lon, lat = grid.centers(ids)
+    _refuse(lat < 0.0, ids, grid.key, "lie in the southern hemisphere", "the land mask is read north of the equator")
     reach = float(np.degrees(np.sqrt(areas.max()) / SEMIMAJOR_AXIS_M))  # beyond the corner of any cell
     land, total = np.zeros(ids.size), np.zeros(ids.size)
     for block in land_blocks(max(float(lat.min()) - reach, 0.0), _step_for(float(areas.mean()))):
@@ -113,7 +114,7 @@ def land_fraction(grid: Grid, cell_ids: npt.ArrayLike) -> Float32:
         index, found = _index_of(grid.locate(near.lon, near.lat), ids)
         land += np.bincount(index, weights=near.area_m2[found], minlength=ids.size)
         total += np.bincount(index, weights=near.block_m2[found], minlength=ids.size)
-    _check_all_sampled(total, ids, grid.key)
+    _refuse(total == 0.0, ids, grid.key, "hold no pixel of the land mask", "take cells of 20 km2 and more")
     return (land / total).astype(np.float32)[inverse]
 
 
@@ -243,10 +244,7 @@ def _index_of(cells: UInt64, ids: UInt64) -> tuple[Int64, Bool]:
     return position[found], found
 
 
-def _check_all_sampled(total: Float64, ids: UInt64, key: str) -> None:
-    empty = np.flatnonzero(total == 0.0)
-    if empty.size:
-        raise GridError(
-            f"{empty.size} of {ids.size} cells of {key} hold no pixel of the land mask, the first is {ids[empty[0]]}; "
-            f"the mask covers the northern hemisphere and cells of 20 km2 and more."
-        )
+def _refuse(bad: Bool, ids: UInt64, key: str, what: str, remedy: str) -> None:
+    if bad.any():
+        first = ids[np.flatnonzero(bad)[0]]
+        raise GridError(f"{np.count_nonzero(bad)} of {ids.size} cells of {key} {what}, the first is {first}; {remedy}.")

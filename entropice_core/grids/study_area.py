@@ -62,6 +62,8 @@ class StudyArea:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "min_latitude", _check_min_latitude(self.min_latitude))
+        if self.polygons is not None:
+            object.__setattr__(self, "polygons", tuple(np.atleast_1d(np.asarray(self.polygons, dtype=object))))
         object.__setattr__(self, "bounds", _check_bounds(self.bounds, self.min_latitude))
         if self.geometry().is_empty:
             raise ConfigError(f"The study area {self.describe()} is empty; its bounds and polygons do not meet.")
