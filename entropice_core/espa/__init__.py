@@ -4,8 +4,12 @@ The map of the room::
 
     estimator.py            ESPAClassifier, the scikit-learn interface
     validation.py           checks of its parameters and data, with one sentence per error
+    ensemble.py             ESPASearch and ESPAEnsemble: parameters chosen by held-out log-loss, calibrated
+    search.py, held_out.py  configurations x folds x restarts as one program; log-loss of held-out rows
+    calibration.py          one power and a bias per class; cache.py: finished parts of a search
     predictor.py            fitted numbers -> probabilities; arrays + JSON, no pickles
     objective.py            the functional that every step minimises
+    training.py, members.py rows and settings -> batches of fits -> members of a predictor
     steps.py                its closed-form minimisers, for a batch of fits at once
     sweep.py, fit.py        one pass over the rows; the loop with restarts, pruning and compaction
     rows.py, scaling.py     rows as blocks, in memory or memory-mapped; units inside and outside
@@ -22,15 +26,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from entropice_core.espa.ensemble import ESPAEnsemble, ESPASearch
     from entropice_core.espa.estimator import ESPAClassifier
     from entropice_core.espa.predictor import Predictor
 
 _HOMES = {
+    "ESPAEnsemble": "entropice_core.espa.ensemble",
+    "ESPASearch": "entropice_core.espa.ensemble",
     "ESPAClassifier": "entropice_core.espa.estimator",
     "Predictor": "entropice_core.espa.predictor",
 }
 
-__all__ = ["ESPAClassifier", "Predictor"]
+__all__ = ["ESPAClassifier", "ESPAEnsemble", "ESPASearch", "Predictor"]
 
 
 def __getattr__(name: str) -> Any:

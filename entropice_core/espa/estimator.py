@@ -17,16 +17,76 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from entropice_core.espa.backend import Backend, choose_backend, is_foreign, to_host
 from entropice_core.espa.fit import FitResult, Readout
+from entropice_core.espa.members import build_predictor, members_of
 from entropice_core.espa.predictor import Predictor
 from entropice_core.espa.scaling import Scaling
-from entropice_core.espa.training import Jobs, Program, Settings, TrainingRows, build_predictor, members_of
+from entropice_core.espa.training import Jobs, Program, Settings, TrainingRows
 from entropice_core.espa.validation import check_finite, check_parameters, check_weights
 
 Floats = NDArray[np.float64]
 _FLOAT_TYPES = [np.float64, np.float32]
 
 
-class ESPAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class ESPAInput:
+    """What the classifier and the search share: checks of their input, prediction, storing."""
+
+    predictor_: Predictor
+    backend: str
+    device: str
+    dtype: str
+    missing: str
+
+    def predict_proba(self, X: Any) -> Any:
+        """(T, M) class probabilities, in the library of X."""
+        return _like(X, self._probabilities(X))
+
+    def predict(self, X: Any) -> Any:
+        """(T,) class labels: the largest probability, times the class weights if there are any."""
+        probabilities = self._probabilities(X)
+        return self.predictor_.decide(probabilities)
+
+    def predict_cluster(self, X: Any) -> NDArray[np.intp]:
+        """(T,) index of the nearest centroid in ``cluster_centers_``."""
+        host, backend = self._validate_new(X)
+        return self.predictor_.nearest_clusters(host, backend)
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Arrays (no objects) and JSON-able metadata from which ``from_arrays`` rebuilds a predictor."""
+        check_is_fitted(self)
+        return self.predictor_.to_arrays()
+
+    @staticmethod
+    def from_arrays(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> "StoredESPA":
+        """Rebuild something with ``classes_``, ``predict_proba`` and ``predict`` that agrees to the last bit."""
+        return StoredESPA(Predictor.from_arrays(arrays, meta))
+
+    def _validate_training(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        host = to_host(X) if is_foreign(X) else X
+        labels = to_host(y) if is_foreign(y) else y
+        host, labels = validate_data(self, host, labels, dtype=_FLOAT_TYPES, ensure_all_finite=False)
+        check_finite(host, self.missing == "mask", getattr(self, "feature_names_in_", None))
+        check_classification_targets(labels)
+        return host, labels
+
+    def _validate_new(self, X: Any) -> tuple[NDArray[Any], Backend]:
+        check_is_fitted(self)
+        backend = choose_backend(X, self.backend, self.device, self.dtype)
+        host = to_host(X) if is_foreign(X) else X
+        host = validate_data(self, host, dtype=_FLOAT_TYPES, ensure_all_finite=False, reset=False)
+        check_finite(host, self.missing == "mask", getattr(self, "feature_names_in_", None))
+        return host, backend
+
+    def _probabilities(self, X: Any) -> Floats:
+        host, backend = self._validate_new(X)
+        return self.predictor_.predict_proba(host, backend)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.allow_nan = self.missing == "mask"
+        return tags
+
+
+class ESPAClassifier(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Entropic scalable probabilistic approximation (eSPA+): label-aware clustering that weighs its features.
 
     Why: with few labelled rows and many features, forests and nets overfit. eSPA+ describes the data by a few
@@ -193,50 +253,6 @@ class ESPAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._warn(chosen, program.n_distinct)
         return self
 
-    def predict_proba(self, X: Any) -> Any:
-        """(T, M) class probabilities, in the library of X."""
-        return _like(X, self._probabilities(X))
-
-    def predict(self, X: Any) -> Any:
-        """(T,) class labels: the largest probability, times the class weights if there are any."""
-        probabilities = self._probabilities(X)
-        return self.predictor_.decide(probabilities)
-
-    def predict_cluster(self, X: Any) -> NDArray[np.intp]:
-        """(T,) index of the nearest centroid in ``cluster_centers_``."""
-        host, backend = self._validate_new(X)
-        return self.predictor_.nearest_clusters(host, backend)
-
-    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Arrays (no objects) and JSON-able metadata from which ``from_arrays`` rebuilds a predictor."""
-        check_is_fitted(self)
-        return self.predictor_.to_arrays()
-
-    @staticmethod
-    def from_arrays(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> "StoredESPA":
-        """Rebuild something with ``classes_``, ``predict_proba`` and ``predict`` that agrees to the last bit."""
-        return StoredESPA(Predictor.from_arrays(arrays, meta))
-
-    def _validate_training(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        host = to_host(X) if is_foreign(X) else X
-        labels = to_host(y) if is_foreign(y) else y
-        host, labels = validate_data(self, host, labels, dtype=_FLOAT_TYPES, ensure_all_finite=False)
-        check_finite(host, self.missing == "mask", getattr(self, "feature_names_in_", None))
-        check_classification_targets(labels)
-        return host, labels
-
-    def _validate_new(self, X: Any) -> tuple[NDArray[Any], Backend]:
-        check_is_fitted(self)
-        backend = choose_backend(X, self.backend, self.device, self.dtype)
-        host = to_host(X) if is_foreign(X) else X
-        host = validate_data(self, host, dtype=_FLOAT_TYPES, ensure_all_finite=False, reset=False)
-        check_finite(host, self.missing == "mask", getattr(self, "feature_names_in_", None))
-        return host, backend
-
-    def _probabilities(self, X: Any) -> Floats:
-        host, backend = self._validate_new(X)
-        return self.predictor_.predict_proba(host, backend)
-
     def _describe(self, chosen: FitResult, readout: Readout, scaling: Scaling) -> None:
         """Set the attributes that tell about the best restart."""
         best, varies = self.predictor_, scaling.varies
@@ -261,11 +277,6 @@ class ESPAClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not chosen.converged[0]:
             message = f"The best restart had not settled after {self.max_iter} sweeps; raise max_iter or tol."
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing == "mask"
-        return tags
 
 
 class StoredESPA:

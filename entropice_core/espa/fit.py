@@ -3,7 +3,7 @@
 What must not be here: scikit-learn, files.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -182,6 +182,10 @@ class Readout:
     distance_scale: Floats
     disagreement: Floats
     counts: Floats
+
+    def take(self, index: NDArray[np.intp]) -> "Readout":
+        """Keep the fits named by ``index``, in its order."""
+        return Readout(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
 
 def read_out(rows: Rows, problem: Problem, parameters: Parameters, *, unbias: bool, soft: bool) -> Readout:

@@ -100,20 +100,30 @@ class Rows:
         self.weights: Array = backend.numbers(uniform if weights is None else weights)
         itemsize = 4 if backend.dtype == "float32" else 8
         fits = self.n_rows * self.layout.n_columns * itemsize <= keep_bytes
-        self._kept: Array | None = backend.rows(self._augment(0, self.n_rows)) if fits else None
+        self._kept: Array | None = backend.rows(self._augment(slice(0, self.n_rows))) if fits else None
 
     def ranges(self, n_costs: int) -> Iterator[tuple[int, int]]:
         """Yield (start, stop) of blocks so small that a block of costs with ``n_costs`` columns stays bounded."""
-        budget = HOST_BLOCK if self.backend.is_numpy or str(self.backend.device) == "cpu" else DEVICE_BLOCK
-        size = max(64, budget // max(n_costs, self.layout.n_columns, 1))
+        size = self.block_size(n_costs)
         for start in range(0, self.n_rows, size):
             yield start, min(start + size, self.n_rows)
+
+    def block_size(self, n_costs: int) -> int:
+        """Rows of a block when each of them has ``n_costs`` costs."""
+        budget = HOST_BLOCK if self.backend.is_numpy or str(self.backend.device) == "cpu" else DEVICE_BLOCK
+        return max(64, budget // max(n_costs, self.layout.n_columns, 1))
+
+    def gather(self, index: NDArray[np.intp]) -> Array:
+        """Augmented rows of the given positions on the device."""
+        if self._kept is not None:
+            return self.backend.xp.take(self._kept, self.backend.integers(index), axis=0)
+        return self.backend.rows(self._augment(index))
 
     def block(self, start: int, stop: int) -> Array:
         """Augmented rows (stop - start, n_columns) on the device."""
         if self._kept is not None:
             return self._kept[start:stop, :]
-        return self.backend.rows(self._augment(start, stop))
+        return self.backend.rows(self._augment(slice(start, stop)))
 
     def second_moments(self) -> Floats:
         """(F, D) float64: sum of w x^2 per fold in inside units, the constant of the dispersion."""
@@ -124,15 +134,15 @@ class Rows:
             total += self.backend.to_host(xp.matmul(self.weights[:, start:stop], squares))
         return total
 
-    def _augment(self, start: int, stop: int) -> Floats:
+    def _augment(self, chosen: slice | NDArray[np.intp]) -> Floats:
         layout = self.layout
-        raw = np.asarray(self._X[start:stop], dtype=np.float64)
-        result = np.zeros((stop - start, layout.n_columns))
+        raw = np.asarray(self._X[chosen], dtype=np.float64)
+        result = np.zeros((len(raw), layout.n_columns))
         result[:, layout.features] = self._scaling.inside(raw)
         result[:, layout.n_features] = 1.0
         if layout.masked:
             result[:, layout.observed] = ~np.isnan(raw)
         if self._codes is not None:
-            rho = 1.0 if self._ratio is None else self._ratio[start:stop]
-            result[np.arange(stop - start), layout.label_start + self._codes[start:stop]] = rho
+            rho = 1.0 if self._ratio is None else self._ratio[chosen]
+            result[np.arange(len(raw)), layout.label_start + self._codes[chosen]] = rho
         return result

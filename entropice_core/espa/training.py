@@ -1,4 +1,4 @@
-"""From rows and settings to batches of fits, and from fits to a predictor.
+"""From rows and settings to batches of fits.
 
 Shared by the classifier, which fits all rows, and the search, which also fits the training part of every fold: the
 whole data set is fold 0, folds of a cross-validation follow. The rows exist once; a fold is a row of weights, its own
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from entropice_core.espa.backend import Backend
 from entropice_core.espa.fit import FitResult, Readout, read_out, run_fits
 from entropice_core.espa.mutual_information import binned_mutual_information
-from entropice_core.espa.predictor import Predictor
 from entropice_core.espa.rows import Rows
 from entropice_core.espa.scaling import Scaling, fit_scaling
 from entropice_core.espa.seeds import SeedRows, canonical_rows, pick_seeds, starting_weights
@@ -299,46 +298,3 @@ def seed_rows(data: TrainingRows, scaling: Scaling, random: np.random.RandomStat
     """Rows to draw seeds from, at most ``SEED_ROWS``."""
     part = _part(len(data.X), SEED_ROWS, random)
     return canonical_rows(scaling.inside(data.X[part]), data.codes[part], data.weights[part], len(data.classes))
-
-
-@dataclass(frozen=True)
-class Member:
-    """One fit of all rows as part of a predictor: W (D,), S (K, D), Lambda (K, M), temperature."""
-
-    W: Floats
-    S: Floats
-    Lambda: Floats
-    temperature: float
-
-
-def members_of(result: FitResult, readout: Readout, tau: float | None, eps_a: float) -> list[Member]:
-    """Fits without their dead clusters, with the temperature of their predictions."""
-    temperature = np.full(len(result.W), eps_a) if tau is None else tau * readout.distance_scale
-    return [
-        Member(result.W[b], result.S[b, live], readout.Lambda[b, live], float(temperature[b]))
-        for b, live in enumerate(readout.live)
-    ]
-
-
-def build_predictor(program: Program, members: Sequence[Member], power: float, class_bias: Floats) -> Predictor:
-    """Average members that were fitted on all rows."""
-    data, settings, fold = program.data, program.settings, program.folds[0]
-    K = max(len(member.S) for member in members)
-
-    def padded(values: Floats) -> Floats:
-        return np.pad(values, ((0, K - len(values)), (0, 0)))
-
-    return Predictor(
-        classes=data.classes,
-        center=program.scaling.center,
-        scale=program.scaling.scale,
-        metric=np.stack([member.W * fold.metric for member in members]),
-        centroids=np.stack([padded(member.S) for member in members]),
-        class_probabilities=np.stack([padded(member.Lambda) for member in members]),
-        live=np.stack([np.arange(K) < len(member.S) for member in members]),
-        temperature=np.array([member.temperature for member in members]),
-        power=np.array([power]),
-        class_bias=class_bias,
-        decision_weights=class_factors(settings.class_weight, data.classes, fold.frequency),
-        masked=settings.missing == "mask",
-    )

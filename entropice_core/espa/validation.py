@@ -59,6 +59,20 @@ def _is_finite(value: Any) -> bool:
     return _is_real(value) and math.isfinite(value)
 
 
+def check_search(parameters: Mapping[str, Any], grid: Any) -> None:
+    """Raise ``ParameterError`` for the first value of a search outside its range."""
+    lists = {name: getattr(grid, name) for name in ("n_clusters", "eps_c", "eps_w", "tau", "alpha")}
+    for name, values in lists.items():
+        if not values:
+            raise ParameterError(f"{name} is empty, expected at least one value to try.")
+        for value in values:
+            first = {other: others[0] for other, others in lists.items()}
+            check_parameters({**parameters, **first, name: value})
+    for name in ("n_models", "n_screen"):
+        _check(parameters, name, lambda v: _is_integer(v) and v >= 1, "an integer of at least 1")
+    _check(parameters, "keep", lambda v: _is_finite(v) and 0 < v <= 1, "a share above 0 and at most 1")
+
+
 def check_weights(sample_weight: Any, n_rows: int) -> Floats:
     """(T,) float64 weights; a weight counts like that many copies of the row, zero like its absence."""
     if sample_weight is None:

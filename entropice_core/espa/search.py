@@ -1,0 +1,265 @@
+"""Search over configurations x folds x restarts as one program.
+
+Fits of one number of clusters share matrix products, held-out rows are scored by a by-product, prediction temperature
+and smoothing cost no fits at all. Hopeless configurations leave after a few sweeps of a few restarts (as in successive
+halving); those that stay are run to the end with all restarts. The result depends on the data, the settings and the
+seed only, not on chunks, on resuming, or on the order of the grid.
+What must not be here: scikit-learn's interface, files other than the cache.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from entropice_core.espa.cache import Outcome, SearchCache
+from entropice_core.espa.fit import FitResult
+from entropice_core.espa.held_out import Members, held_out_losses
+from entropice_core.espa.training import Jobs, Program
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.intp]
+
+HOST_COLUMNS = 4_000  # costs per row of one batch: more leave the cache (measured: 20 000 take twice as long)
+DEVICE_COLUMNS = 262_144
+SCREEN_SWEEPS = 10
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a fit is given: K and the two temperatures of training."""
+
+    n_clusters: int
+    eps_c: float
+    eps_w: float
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Values to combine; tau and alpha are read-out parameters and need no fits."""
+
+    n_clusters: tuple[int, ...]
+    eps_c: tuple[float, ...]
+    eps_w: tuple[float, ...]
+    tau: tuple[float | None, ...]
+    alpha: tuple[float, ...]
+
+    def configurations(self) -> list[Configuration]:
+        """All combinations of the training parameters, in a fixed order.
+
+        >>> len(Grid((2, 4), (0.1,), (0.5, 1.0), (0.0, 0.2), (1.0,)).configurations())
+        4
+        """
+        sizes, labels, weights = sorted(set(self.n_clusters)), sorted(set(self.eps_c)), sorted(set(self.eps_w))
+        return [Configuration(*values) for values in itertools.product(sizes, labels, weights)]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to search: the grid, restarts averaged, the share kept after screening, and restarts used for screening."""
+
+    grid: Grid
+    n_average: int
+    keep: float
+    n_keep_least: int
+    n_screen: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told to the caller after each chunk of configurations."""
+
+    stage: str
+    done: int
+    total: int
+    best_log_loss: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A scored combination.
+
+    Attributes
+    ----------
+    log_loss : float
+        Mean over folds, weighted by the held-out weight.
+    fold_log_losses : (F,) float64
+    stage : "screen" or "full"
+        Losses of different stages are not comparable.
+    members : Members
+        Its fits of all folds.
+    """
+
+    configuration: Configuration
+    tau: float | None
+    alpha: float
+    log_loss: float
+    fold_log_losses: Floats
+    stage: str
+    outcome: Outcome
+
+    @property
+    def members(self) -> Members:
+        """Its fits of all folds."""
+        return self.outcome.members
+
+
+def search(
+    program: Program,
+    tests: Sequence[Integers],
+    plan: Plan,
+    *,
+    folder: Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> list[Candidate]:
+    """Score every combination, best first; those removed early follow at the end with stage "screen".
+
+    Parameters
+    ----------
+    program : Program
+        Its folds 1..F are the training parts that belong to ``tests``.
+    tests : F arrays of held-out rows
+    plan : Plan
+    folder : Path, optional
+        Finished chunks are kept here and found again by what they were computed from.
+    progress : callable, optional
+    """
+    runner = _Runner(program, tests, plan, SearchCache(folder, program, tests) if folder else None, progress)
+    everything = plan.grid.configurations()
+    n_restarts = program.settings.n_init
+    n_keep = max(plan.n_keep_least, int(np.ceil(plan.keep * len(everything))))
+    removed: list[Candidate] = []
+    survivors = everything
+    if n_keep < len(everything):
+        screen = np.unique(np.linspace(0, n_restarts - 1, min(plan.n_screen, n_restarts)).round().astype(np.intp))
+        screened = runner.score(everything, screen, "screen")
+        ranked = list(dict.fromkeys(candidate.configuration for candidate in _ranked(screened)))
+        survivors = sorted(ranked[:n_keep], key=lambda c: (c.n_clusters, c.eps_c, c.eps_w))
+        removed = [candidate for candidate in screened if candidate.configuration not in survivors]
+    finished = runner.score(survivors, np.arange(n_restarts), "full")
+    return _ranked(finished) + _ranked(removed)
+
+
+def _ranked(candidates: list[Candidate]) -> list[Candidate]:
+    """Best first; ties go to fewer clusters, weaker labels, more even weights and more smoothing."""
+
+    def key(candidate: Candidate) -> tuple[float, ...]:
+        c = candidate.configuration
+        return (candidate.log_loss, c.n_clusters, c.eps_c, -c.eps_w, -candidate.alpha, -(candidate.tau or 0.0))
+
+    return sorted(candidates, key=key)
+
+
+class _Runner:
+    """Chunks of configurations, computed or read from the cache."""
+
+    def __init__(
+        self,
+        program: Program,
+        tests: Sequence[Integers],
+        plan: Plan,
+        cache: SearchCache | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._program, self._tests, self._plan = program, tests, plan
+        self._cache, self._progress = cache, progress
+        self._shares = np.array([program.data.weights[test].sum() for test in tests])
+        self._shares = self._shares / self._shares.sum()
+
+    def score(self, configurations: list[Configuration], restarts: Integers, stage: str) -> list[Candidate]:
+        candidates: list[Candidate] = []
+        chunks = self._chunks(configurations, len(restarts))
+        done = 0
+        for chunk in chunks:
+            outcome = self._outcome(chunk, restarts, stage)
+            candidates += self._candidates(chunk, outcome, stage)
+            done += len(chunk)
+            if self._progress is not None:
+                best = min(candidate.log_loss for candidate in candidates)
+                self._progress(Progress(stage, done, len(configurations), best))
+        return candidates
+
+    def _chunks(self, configurations: list[Configuration], n_restarts: int) -> list[list[Configuration]]:
+        """Consecutive configurations of one K whose batch stays within the column limit."""
+        on_host = self._program.backend.is_numpy or str(self._program.backend.device) == "cpu"
+        limit = HOST_COLUMNS if on_host else DEVICE_COLUMNS
+        chunks: list[list[Configuration]] = []
+        for n_clusters, group in itertools.groupby(configurations, key=lambda c: c.n_clusters):
+            same = list(group)
+            size = max(1, limit // (n_clusters * n_restarts * len(self._tests)))
+            chunks += [same[i : i + size] for i in range(0, len(same), size)]
+        return chunks
+
+    def _outcome(self, chunk: list[Configuration], restarts: Integers, stage: str) -> Outcome:
+        if self._cache is None:
+            return self._compute(chunk, restarts, stage)
+        key = self._cache.key(chunk, restarts, stage, self._plan)
+        found = self._cache.load(key)
+        if found is None:
+            found = self._compute(chunk, restarts, stage)
+            self._cache.save(key, found)
+        return found
+
+    def _compute(self, chunk: list[Configuration], restarts: Integers, stage: str) -> Outcome:
+        program, plan = self._program, self._plan
+        jobs = self._jobs(chunk, restarts)
+        result = program.run(jobs, SCREEN_SWEEPS if stage == "screen" else None)
+        best = self._best_restarts(result, len(restarts))
+        n_iter = np.array([len(curve) for curve in result.curves])
+        chosen, jobs = result.take(best), jobs.take(best)
+        members = Members(jobs, _short(chosen), program.read(jobs, chosen), len(chunk), len(self._tests))
+        losses = held_out_losses(program, members, self._tests, plan.grid.tau, plan.grid.alpha)
+        return Outcome(members, losses, n_iter.reshape(len(chunk), -1).mean(axis=1))
+
+    def _jobs(self, chunk: list[Configuration], restarts: Integers) -> Jobs:
+        """All fits of a chunk: configurations x folds x restarts."""
+        n_folds = len(self._tests)
+        c, f, r = (axis.reshape(-1) for axis in np.indices((len(chunk), n_folds, len(restarts))))
+        eps_c, eps_w = np.array([x.eps_c for x in chunk])[c], np.array([x.eps_w for x in chunk])[c]
+        return Jobs(chunk[0].n_clusters, min(self._plan.grid.alpha), f + 1, restarts[r], eps_c, eps_w)
+
+    def _best_restarts(self, result: FitResult, n_restarts: int) -> Integers:
+        """Indices of the restarts of lowest loss in each configuration and fold."""
+        losses = result.losses.reshape(-1, n_restarts)
+        order = np.argsort(losses, axis=1, kind="stable")[:, : self._plan.n_average]
+        return (order + n_restarts * np.arange(len(losses))[:, None]).reshape(-1)
+
+    def _candidates(self, chunk: list[Configuration], outcome: Outcome, stage: str) -> list[Candidate]:
+        grid = self._plan.grid
+        found = []
+        for c, t, a in np.ndindex(len(chunk), len(grid.tau), len(grid.alpha)):
+            losses = outcome.losses[c, t, a]
+            mean = float(self._shares @ losses)
+            found.append(Candidate(chunk[c], grid.tau[t], grid.alpha[a], mean, losses, stage, outcome.take(c)))
+        return found
+
+
+def _short(result: FitResult) -> FitResult:
+    """Keep the last loss of each curve only; thousands of curves are of no use."""
+    return replace(result, curves=[curve[-1:] for curve in result.curves])
+
+
+def table(candidates: Sequence[Candidate]) -> dict[str, NDArray[Any]]:
+    """Results as named columns, one entry per combination, best first."""
+    columns: dict[str, list[Any]] = {
+        "rank": list(range(1, len(candidates) + 1)),
+        "stage": [c.stage for c in candidates],
+        "n_clusters": [c.configuration.n_clusters for c in candidates],
+        "eps_c": [c.configuration.eps_c for c in candidates],
+        "eps_w": [c.configuration.eps_w for c in candidates],
+        "tau": [np.nan if c.tau is None else c.tau for c in candidates],
+        "alpha": [c.alpha for c in candidates],
+        "log_loss": [c.log_loss for c in candidates],
+        "log_loss_std": [float(c.fold_log_losses.std()) for c in candidates],
+        "disagreement": [float(c.members.readout.disagreement.mean()) for c in candidates],
+        "clusters_used": [float(c.members.readout.live.sum(axis=1).mean()) for c in candidates],
+        "n_iter": [float(c.outcome.n_iter[0]) for c in candidates],
+    }
+    result: dict[str, NDArray[Any]] = {name: np.array(values) for name, values in columns.items()}
+    for fold in range(len(candidates[0].fold_log_losses)):
+        result[f"log_loss_fold_{fold}"] = np.array([c.fold_log_losses[fold] for c in candidates])
+    return result
