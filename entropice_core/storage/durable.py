@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,10 @@ flush_folder = flush_file
 
 
 def flush_tree(folder: Path) -> None:
-    """Flush every file and folder below a folder, the deepest first."""
-    for parent, _, files in os.walk(folder, topdown=False):
-        for name in files:
-            flush_file(Path(parent) / name)
-        flush_folder(Path(parent))
+    """Flush every file and folder below a folder; several at once, which the disk joins into few writes."""
+    paths = [Path(parent) / name for parent, _, files in os.walk(folder) for name in [*files, ""]]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(flush_file, paths))
 
 
 def make_folder(folder: Path, root: Path) -> None:
