@@ -8,7 +8,9 @@
 ``assets``              one module per room of the science, all through the same factory
 ``asset_checks``        the checks of ``entropice_core.checks`` as Dagster asset checks
 ``results``             what is shown of a finished partition: digest, counts, schema, picture
+``values``              values as metadata, plain Python only
 ``provenance``          data versions of runs that build several partitions
+``keys``                names of datasets as asset keys
 ``failures``            our errors as Dagster failures with the same sentence
 ``jobs``, ``sensors``   what can be started as a whole, and what starts by itself
 ======================  ==================================================================================

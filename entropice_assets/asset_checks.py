@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import dagster as dg
 
 from entropice_assets.keys import asset_key
+from entropice_assets.values import to_metadata, to_table
 from entropice_core.checks import Finding, checks_of
+from entropice_core.describe import Row
 from entropice_core.pipeline.product import Product
 
 
@@ -33,17 +35,30 @@ def check_results(product: Product, findings: Sequence[Finding]) -> list[dg.Asse
 
 
 def _result(product: Product, findings: Sequence[Finding]) -> dg.AssetCheckResult:
-    failed = [f for f in findings if not f.verdict.passed]
-    shown = failed or findings
-    check = shown[0].check
-    severity = dg.AssetCheckSeverity.ERROR if check.severity == "error" else dg.AssetCheckSeverity.WARN
-    said = [f.verdict.sentence if len(findings) == 1 else f"{f.partition}: {f.verdict.sentence}" for f in shown]
-    numbers = shown[0].verdict.numbers if len(findings) == 1 else {"partitions": len(findings), "failed": len(failed)}
+    failed = [finding for finding in findings if not finding.verdict.passed]
+    check = findings[0].check
     return dg.AssetCheckResult(
         passed=not failed,
         asset_key=asset_key(product.dataset),
         check_name=check.name,
-        severity=severity,
-        description="\n".join(said),
-        metadata=dict(numbers),
+        severity=dg.AssetCheckSeverity.ERROR if check.severity == "error" else dg.AssetCheckSeverity.WARN,
+        description=_sentence(findings, failed),
+        metadata={name: to_metadata(value) for name, value in findings[0].verdict.numbers.items()}
+        if len(findings) == 1
+        else {"partitions": to_table([_row(finding) for finding in findings])},
     )
+
+
+def _sentence(findings: Sequence[Finding], failed: Sequence[Finding]) -> str:
+    if len(findings) == 1:
+        return findings[0].verdict.sentence
+    said = " ".join(f"{finding.partition}: {finding.verdict.sentence}" for finding in failed)
+    return said or f"Holds in all {len(findings)} partitions of this run."
+
+
+def _row(finding: Finding) -> Row:
+    return {
+        "partition": str(finding.partition),
+        "passed": "yes" if finding.verdict.passed else "no",
+        "found": finding.verdict.sentence,
+    }

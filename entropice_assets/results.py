@@ -1,7 +1,6 @@
 """What Dagster shows of a finished partition: the description of ``entropice_core.describe`` as metadata.
 
-Values become plain Python in one place, as NumPy numbers make Dagster fail while it stores an event, after the work is
-done. Nothing is computed here.
+Only the choice of what is shown belongs here; nothing is computed.
 """
 
 from base64 import b64encode
@@ -13,8 +12,9 @@ import dagster as dg
 
 from entropice_assets.asset_checks import check_results
 from entropice_assets.keys import asset_key
+from entropice_assets.values import to_metadata, to_table
 from entropice_core.checks import Finding, check_partition
-from entropice_core.describe import Column, Description, Row, describe
+from entropice_core.describe import Column, Description, describe
 from entropice_core.pipeline.product import Context, Product
 from entropice_core.pipeline.run import Outcome
 
@@ -74,37 +74,6 @@ def metadata_of(outcome: Outcome, description: Description, findings: Sequence[F
     tables = ("counts", "statistics", "inputs", "sources")
     found |= {name: to_table(rows) for name in tables if (rows := getattr(description, name))}
     return found
-
-
-def to_metadata(value: Any) -> dg.MetadataValue[Any]:
-    """Turn one value into metadata; NumPy scalars become Python numbers, anything unusual its text."""
-    plain: Any = to_plain(value)
-    makers: dict[type, Any] = {bool: dg.MetadataValue.bool, int: dg.MetadataValue.int, float: dg.MetadataValue.float}
-    return makers.get(type(plain), dg.MetadataValue.text)(plain)
-
-
-def to_plain(value: Any) -> str | int | float | bool:
-    """Reduce a value to text, a Python number or a truth value.
-
-    >>> to_plain(3), to_plain((1, 2))
-    (3, '(1, 2)')
-    """
-    unwrapped = value.item() if hasattr(value, "item") else value
-    return unwrapped if isinstance(unwrapped, str | bool | int | float) else str(unwrapped)
-
-
-def to_table(rows: list[Row]) -> dg.MetadataValue[Any]:
-    """Show rows as a table; columns in the order of the first row."""
-    names = list(rows[0])
-    kinds = {name: "string" if any(isinstance(row[name], str) for row in rows) else "number" for name in names}
-    schema = dg.TableSchema(columns=[dg.TableColumn(name, kinds[name]) for name in names])
-    records = [dg.TableRecord({name: _cell(row[name], kinds[name]) for name in names}) for row in rows]
-    return dg.MetadataValue.table(records=records, schema=schema)
-
-
-def _cell(value: Any, kind: str) -> str | int | float | bool:
-    plain = to_plain(value)
-    return f"{plain:,}" if kind == "string" and isinstance(plain, int | float) else plain
 
 
 def _schema(columns: list[Column]) -> dg.TableSchema:

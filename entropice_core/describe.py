@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -171,7 +172,11 @@ def draw_picture(
             return small_png(figure.read_bytes())
         return _inventory_map(context, product, path) if product.kind == "inventory" else None
     ids, values, words = _telling(context, product, dataset)
-    return _map(context, context.grid(partition), ids, values, {"title": product.title, **words}, str(partition))
+    return _map(context.grid(partition), ids, values, {**_titles(product, str(partition)), **words})
+
+
+def _titles(product: Product, what: str) -> dict[str, str]:
+    return {"title": f"{product.dataset} {what}", "subtitle": shorten(product.title, 95, placeholder=" …")}
 
 
 def _telling(
@@ -228,34 +233,39 @@ def _inventory_map(context: Context, product: Product, folder: Path) -> bytes | 
     key = context.study.study.grids[0]
     grid = context.grid(Partition(key))
     cells, counts = np.unique(grid.locate(shapely.get_x(points), shapely.get_y(points)), return_counts=True)
-    words = {"title": product.title, "label": f"features of all years per cell of {key}, logarithmic", "is_log": True}
-    return _map(context, grid, cells, counts.astype(float), words, f"{len(features):,} features")
+    label = f"features of all years per cell of {key} [1], logarithmic"
+    words = {**_titles(product, f"{len(features):,} features"), "label": label, "is_log": True}
+    return _map(grid, cells, counts.astype(float), words)
 
 
-def _map(
-    context: Context,
-    grid: "Grid",
-    ids: NDArray[np.uint64],
-    values: NDArray[np.floating[Any]],
-    words: dict[str, Any],
-    subtitle: str,
-) -> bytes:
+def _map(grid: "Grid", ids: NDArray[np.uint64], values: NDArray[np.floating[Any]], words: dict[str, Any]) -> bytes:
+    from matplotlib.collections import PolyCollection
+
     from entropice_core.prediction.maps import MapStyle, draw_map, png_bytes
 
-    style = MapStyle(subtitle=f"{subtitle} · {context.study.study.name}", size_inches=6.0, dpi=120, **words)
-    return small_png(png_bytes(draw_map(grid, ids, values, style)))
+    figure = draw_map(grid, ids, values, MapStyle(size_inches=6.0, dpi=100, **words))
+    for axes in figure.axes:  # the soft edges of thousands of cells are what makes a PNG large
+        for image in axes.images:
+            image.set_interpolation("nearest")
+        for cells in axes.collections:
+            if isinstance(cells, PolyCollection):
+                cells.set_antialiased(False)
+    return small_png(png_bytes(figure))
 
 
-def small_png(png: bytes, limit: int = MAX_PICTURE_BYTES, width: int = 720) -> bytes:
-    """Make a PNG small enough for a page of metadata: fewer pixels, a palette of 96 colours."""
+def small_png(png: bytes, limit: int = MAX_PICTURE_BYTES, width: int = 640) -> bytes:
+    """Make a PNG small enough for a page of metadata: first fewer colours, then fewer pixels."""
     from PIL import Image
 
     with Image.open(BytesIO(png)) as opened:
         image = opened.convert("RGB")
     while True:
-        scaled = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS)
-        buffer = BytesIO()
-        scaled.quantize(96, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
-        if buffer.tell() <= limit or width < 200:
-            return buffer.getvalue()
+        width = min(width, image.width)
+        size = (width, max(1, round(image.height * width / image.width)))
+        scaled = image if width == image.width else image.resize(size, Image.Resampling.LANCZOS)
+        for colours in (128, 64, 32):
+            buffer = BytesIO()
+            scaled.quantize(colours, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+            if buffer.tell() <= limit or (width < 200 and colours == 32):
+                return buffer.getvalue()
         width = int(width * 0.85)
