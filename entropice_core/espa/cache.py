@@ -84,7 +84,7 @@ class SearchCache:
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return _unpack(dict(stored))
         except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError):
             return None

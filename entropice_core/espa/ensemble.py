@@ -71,6 +71,8 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     held_out_probabilities_ : (T, M) float64
         Of the averaged configurations before calibration; NaN in rows that were never held out.
     calibration_ : Calibration
+    n_iter_ : int
+        Sweeps of the longest of the final fits.
     classes_, predictor_, backend_
         As in the classifier.
     """
@@ -156,7 +158,9 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         self._remember(candidates, plan)
         chosen = _best_configurations(candidates, self.n_models)
         self.calibration_ = self._calibrated(program, chosen, tests, np.flatnonzero(weights > 0), len(X))
-        members = [member for candidate in chosen for member in _refit(program, candidate, plan)]
+        refits = [_refit(program, candidate, plan) for candidate in chosen]
+        members = [member for refit, _ in refits for member in refit]
+        self.n_iter_ = max(sweeps for _, sweeps in refits)
         self.predictor_ = build_predictor(program, members, self.calibration_.power, self.calibration_.bias)
         self.classes_, self.backend_ = data.classes, backend.describe()
         return self
@@ -240,7 +244,13 @@ class ESPAEnsemble(ESPASearch):
 
 def _grid(parameters: dict[str, Any]) -> Grid:
     names = ("n_clusters", "eps_c", "eps_w", "tau", "alpha")
-    return Grid(**{name: tuple(np.atleast_1d(np.array(parameters[name], dtype=object))) for name in names})
+    return Grid(**{name: _values(parameters[name]) for name in names})
+
+
+def _values(given: Any) -> tuple[Any, ...]:
+    """Plain Python numbers from a number, a sequence or an array."""
+    values = np.atleast_1d(np.array(given, dtype=object)).tolist()
+    return tuple(value.item() if isinstance(value, np.generic) else value for value in values)
 
 
 def _splits(
@@ -258,7 +268,7 @@ def _splits(
     for number, (train, test) in enumerate(splits):
         absent = np.setdiff1d(data.codes, data.codes[train])
         if len(absent):
-            name = data.classes[absent[0]]
+            name = data.classes.tolist()[absent[0]]
             raise DataError(
                 f"The training part of fold {number} has no row of class {name!r}; use fewer or other folds."
             )
@@ -270,7 +280,7 @@ def _splits(
 def _default_splitter(data: TrainingRows) -> StratifiedKFold:
     smallest = np.bincount(data.codes).min()
     if smallest < 2:
-        name = data.classes[np.bincount(data.codes).argmin()]
+        name = data.classes.tolist()[np.bincount(data.codes).argmin()]
         message = f"Class {name!r} has only 1 sample, expected at least 2 to hold one out; add rows or pass `cv`."
         raise DataError(message)
     return StratifiedKFold(min(5, int(smallest)), shuffle=True, random_state=0)
@@ -285,8 +295,8 @@ def _best_configurations(candidates: list[Candidate], n_models: int) -> list[Can
     return list(best.values())[:n_models]
 
 
-def _refit(program: Program, candidate: Candidate, plan: Plan) -> list[Member]:
-    """Fit all rows with the chosen configuration; keep the restarts of lowest loss."""
+def _refit(program: Program, candidate: Candidate, plan: Plan) -> tuple[list[Member], int]:
+    """Fit all rows with the chosen configuration; keep the restarts of lowest loss, and say how long they took."""
     configuration = candidate.configuration
     jobs = Jobs.restarts_of_all_rows(
         configuration.n_clusters,
@@ -300,4 +310,5 @@ def _refit(program: Program, candidate: Candidate, plan: Plan) -> list[Member]:
     jobs, result = jobs.take(best), result.take(best)
     readout = program.read(jobs, result)
     readout = replace(readout, Lambda=smoothed(readout, program, jobs, candidate.alpha))
-    return members_of(result, readout, candidate.tau, program.settings.eps_a)
+    members = members_of(result, readout, candidate.tau, program.settings.eps_a)
+    return members, max(len(curve) for curve in result.curves)

@@ -82,7 +82,7 @@ class Predictor:
     def nearest_clusters(self, X: NDArray[Any], backend: Backend, member: int = 0) -> NDArray[np.intp]:
         """(T,) index of the nearest centroid of one member."""
         rows, n_clusters = self._rows(X, backend), self.live.shape[1]
-        flat = self._operator(rows)[member * n_clusters : (member + 1) * n_clusters]
+        flat = self._operator(rows)[member * n_clusters : (member + 1) * n_clusters, :]
         found = [_nearest(rows, flat, *span) for span in rows.ranges(n_clusters)]
         return np.concatenate(found).astype(np.intp)
 

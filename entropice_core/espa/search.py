@@ -229,12 +229,12 @@ class _Runner:
         return (order + n_restarts * np.arange(len(losses))[:, None]).reshape(-1)
 
     def _candidates(self, chunk: list[Configuration], outcome: Outcome, stage: str) -> list[Candidate]:
-        grid = self._plan.grid
+        grid, single = self._plan.grid, [outcome.take(c) for c in range(len(chunk))]
         found = []
         for c, t, a in np.ndindex(len(chunk), len(grid.tau), len(grid.alpha)):
             losses = outcome.losses[c, t, a]
             mean = float(self._shares @ losses)
-            found.append(Candidate(chunk[c], grid.tau[t], grid.alpha[a], mean, losses, stage, outcome.take(c)))
+            found.append(Candidate(chunk[c], grid.tau[t], grid.alpha[a], mean, losses, stage, single[c]))
         return found
 
 
