@@ -2,6 +2,7 @@
 
 ================  =====================================================================================
 ``files``         which files an inventory names, and one reader per format
+``shapefile``         whether a shapefile is complete, which GDAL does not tell
 ``years``         the Arctic year of each feature: from a column, the file name, or a column per year
 ``geometry``      any coordinate system to the equal-area plane and back; repair of polygons
 ``report``        counts of features in, kept and rejected by reason

@@ -21,6 +21,9 @@ REACH_M = 120_000.0
 """Features this far outside the study area are kept: a cell belongs to the study by its centre and may reach out.
 The farthest corner of any supported cell is 103 km from its centre (HEALPix depth 6, in EPSG:6931)."""
 
+MIN_AREA_M2 = 1.0
+"""Smaller polygons are lines or points: no slump is mapped from space below a square metre."""
+
 _KINDS = {"polygon": ("Polygon", "MultiPolygon", "GeometryCollection"), "point": ("Point", "MultiPoint")}
 
 
@@ -48,10 +51,12 @@ def clean_geometries(layer: Layer, kind: str, crs: CRS, what: str) -> tuple[Geom
     if kind == "point":
         return plane, sieve, {}
     plane[~sieve.is_kept] = shapely.Polygon()
-    had_area = shapely.area(shapely.envelope(plane)) > 0.0
+    # A line along a parallel becomes a thin sliver in the plane, hence the look at the file's own coordinates.
+    is_line = shapely.area(shapely.convex_hull(own)) == 0.0
+    has_extent = ~is_line & (shapely.area(shapely.convex_hull(plane)) >= MIN_AREA_M2)
     plane, invalid = repair(plane)
-    no_area = shapely.area(plane) <= 0.0
-    sieve.reject(no_area & invalid & had_area, "not_repairable")
+    no_area = is_line | (shapely.area(plane) < MIN_AREA_M2)
+    sieve.reject(no_area & invalid & has_extent, "not_repairable")
     sieve.reject(no_area, "zero_area")
     counts = {"invalid": int((~shapely.is_valid(own)).sum()), "repaired": int((invalid & ~no_area).sum())}
     return plane, sieve, counts

@@ -7,6 +7,7 @@ import fnmatch
 import glob
 import os
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,11 +23,11 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from entropice_core.errors import ConfigError, SourceError, nearest_hint
+from entropice_core.labels.shapefile import check_shapefile, check_zipped_shapefile, sidecars
 
 VECTOR = (".shp", ".gpkg", ".geojson", ".json", ".fgb")
 PARQUET = (".parquet", ".geoparquet")
 SUFFIXES = (*VECTOR, *PARQUET, ".csv", ".zip")
-SIDECARS = (".shx", ".dbf", ".prj", ".cpg")
 LONGITUDES = ("longitude", "lon", "long", "lng", "centroidlon", "x", "easting")
 LATITUDES = ("latitude", "lat", "centroidlat", "y", "northing")
 
@@ -73,7 +74,7 @@ def with_sidecars(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         files.add(path)
         if path.suffix.lower() == ".shp":
-            files.update(side for end in SIDECARS for side in (path.with_suffix(end),) if side.is_file())
+            files.update(sidecars(path))
     return sorted(files)
 
 
@@ -112,8 +113,12 @@ def read_layers(path: Path, name: str, layer: str | None = None, exclude: Sequen
             yield Layer(f"{name}/{member}", _read_vector(f"/vsizip/{path}/{member}", f"{name}/{member}", layer))
     elif suffix == ".csv":
         yield Layer(name, _read_csv(path, name))
+    elif suffix in PARQUET:
+        yield Layer(name, _read_parquet(path, name))
     else:
-        yield Layer(name, _read_parquet(path, name) if suffix in PARQUET else _read_vector(str(path), name, layer))
+        if suffix == ".shp":
+            check_shapefile(path, name)
+        yield Layer(name, _read_vector(str(path), name, layer))
 
 
 def crs_of(layer: Layer, declared: str | None, key: str) -> CRS:
@@ -139,18 +144,26 @@ def _match(pattern: str, data_root: Path) -> list[Path]:
 
 
 def _members(path: Path, name: str, exclude: Sequence[str]) -> list[str]:
+    """List the layers of a zip after checking that it is whole."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-            members = sorted(archive.namelist())
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+            if damaged is not None:
+                raise SourceError(f"{name} is damaged: {damaged} in it fails its checksum; fetch the file again.")
+            return _layers_in(archive, name, exclude)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError) as error:
         raise SourceError(f"{name} is not a readable zip ({error}); fetch the file again.") from error
-    if damaged is not None:
-        raise SourceError(f"{name} is damaged: its member {damaged} fails the checksum; fetch the file again.")
+
+
+def _layers_in(archive: zipfile.ZipFile, name: str, exclude: Sequence[str]) -> list[str]:
+    members = sorted(archive.namelist())
     layers = [m for m in members if m.lower().endswith(VECTOR) and not m.startswith("__MACOSX")]
     kept = [member for member in layers if not is_excluded(f"{name}/{member}", exclude)]
     if not kept:
         raise SourceError(f"{name} holds no layer ({', '.join(VECTOR)}); it holds: {', '.join(members[:10])}.")
+    for member in kept:
+        if member.lower().endswith(".shp"):
+            check_zipped_shapefile(archive, member, f"{name}/{member}")
     return kept
 
 

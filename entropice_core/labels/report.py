@@ -15,7 +15,7 @@ REASONS: dict[str, str] = {
     "coordinates_not_on_earth": "a coordinate is infinite or cannot be projected (a latitude above 90, say)",
     "several_points": "a multipoint of more than one point, whose area belongs to no single cell",
     "not_repairable": "an invalid polygon of which nothing with an area is left after repair",
-    "zero_area": "a polygon or point whose area is zero or negative",
+    "zero_area": "a polygon below 1 m2 (a line, say), or a point whose area is zero or negative",
     "no_area": "the area column holds no number",
     "no_year": "the date is missing or cannot be read",
     "not_active_in_year": "the column of that year holds no area: the slump was not active",
