@@ -14,7 +14,7 @@ help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: setup  ## set up and run the whole chain on a small generated Arctic
-	@ENTROPICE_DATA= $(BIN)/entropice run --preset demo
+	@$(BIN)/entropice run --preset demo
 
 test: setup-dev  ## set up and pass the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)

@@ -321,9 +321,13 @@ class Settings(Strict):
             tracking_uri=uri,
         )
 
+    def is_generated(self, study: Study) -> bool:
+        """Say whether the study reads the generated Arctic: the demo does, whatever ENTROPICE_DATA names."""
+        return study.study.name == "demo"
+
     def data_root(self, study: Study) -> Path:
         """Return the folder that ``{data}`` stands for; the demo study's is generated below home."""
-        if study.study.name == "demo" and self.data is None:
+        if self.is_generated(study):
             return self.home / "demo-data"
         if self.data is None:
             raise ConfigError(

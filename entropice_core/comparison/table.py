@@ -94,7 +94,7 @@ def _shown(model: str, grid: str, cv: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _summary(cv: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    """Take calibrated scores, and raw ones for permuted labels: a calibration that cannot slope down hides AUC < 0.5."""
+    """Take calibrated scores, and raw ones for permuted labels: calibration never slopes down and hides AUC < 0.5."""
     part: Mapping[str, Any] = cv.get(kind) or {}
     summary: Mapping[str, Any] = part.get("summary_raw" if kind == "permuted" else "summary", {})
     return summary

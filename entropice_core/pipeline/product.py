@@ -42,8 +42,13 @@ class Context:
 
     @cached_property
     def data_root(self) -> Path:
-        """The folder that ``{data}`` stands for."""
-        return self.settings.data_root(self.study)
+        """The folder that ``{data}`` stands for; the demo study's is generated when it is not there."""
+        root = self.settings.data_root(self.study)
+        if self.settings.is_generated(self.study):
+            from entropice_core.demo import write_demo
+
+            write_demo(root, self.study.study.seed, self.study.study.years.all(), self.say)
+        return root
 
     @cached_property
     def area(self) -> "StudyArea":

@@ -81,7 +81,7 @@ def _grow(context: Context, tree: Tree, dataset: str, partition: Partition, seen
             _grow(context, branch, ref.dataset, ref.partition, seen)
 
 
-def tracked_digests(context: Context) -> set[str]:
+def tracked_digests(context: Context) -> list[str]:
     """List the digests that tracking runs refer to, which ``gc`` must keep, with all that they were made from."""
     folder = context.settings.home / "receipts" / context.study.study.name
-    return {json.loads(path.read_text())["digest"] for path in folder.glob("*.json")} if folder.is_dir() else set()
+    return sorted({json.loads(path.read_text())["digest"] for path in folder.glob("*.json")})

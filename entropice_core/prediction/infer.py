@@ -14,7 +14,9 @@ VERSION = "1"
 class Predictor(Protocol):
     """What a stored model offers: the names of its features and calibrated probabilities."""
 
-    feature_names: tuple[str, ...]
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the columns of X."""
 
     def predict_proba(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the calibrated probability of the positive class, (n,) in 0..1."""

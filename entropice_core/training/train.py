@@ -7,6 +7,7 @@ figures.
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,14 @@ def train_model(
 
     cv = nested_cv(problem, folds, inner, seed, step("spatial folds"))
     final = fit_final(problem, folds, seed, step("final model"))
+    # The controls take the parameters of the final model: searching again would triple the time and not their meaning.
+    chosen = replace(problem, config=study.models[name].model_copy(update={"params": final.params, "search": {}}))
     controls: dict[str, Any] = {"random": None, "permuted": None}
     if study.training.random_cv:
-        controls["random"] = random_cv(problem, study.folds, grid, **at, seed=seed, progress=step("random folds"))
+        controls["random"] = random_cv(chosen, study.folds, grid, **at, seed=seed, progress=step("random folds"))
     if study.training.permuted_control:
         years = table["year"].values
-        controls["permuted"] = permuted_labels(
-            problem, folds, inner, at["cell_ids"], years, seed, step("permuted labels")
-        )
+        controls["permuted"] = permuted_labels(chosen, folds, inner, at["cell_ids"], years, seed, step("permuted"))
     sources = table["source"].values.astype(str).tolist()
     importances = measure_importances(problem, cv, sources, study.training.importance_repeats, seed)
     report = _report(name, study, grid, problem, folds, cv, final, controls)
