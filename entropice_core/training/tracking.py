@@ -76,7 +76,8 @@ def read_receipt(path: Path) -> Receipt | None:
     return Receipt(**json.loads(path.read_text())) if path.is_file() else None
 
 
-def _record(run: TrackedRun, tracking_uri: str) -> Receipt:
+def open_client(tracking_uri: str) -> Any:
+    """Open a client of a tracking server or of an SQLite file; nothing of the process's own MLflow state changes."""
     for name, value in {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -84,14 +85,18 @@ def _record(run: TrackedRun, tracking_uri: str) -> Receipt:
         "GIT_PYTHON_REFRESH": "quiet",
     }.items():
         os.environ.setdefault(name, value)
-    import mlflow  # 6 s, so only here
+    import mlflow  # seconds, so only here
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every table of a new database
+    return mlflow.MlflowClient(tracking_uri=tracking_uri)
+
+
+def _record(run: TrackedRun, tracking_uri: str) -> Receipt:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        client = mlflow.MlflowClient(tracking_uri=tracking_uri)
+        client = open_client(tracking_uri)
         experiment_id = _experiment(client, f"{EXPERIMENT_PREFIX}/{run.experiment}", tracking_uri)
         return _log(client, experiment_id, run, tracking_uri)
     except (MlflowException, SQLAlchemyError, OSError) as error:

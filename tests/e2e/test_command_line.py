@@ -1,0 +1,204 @@
+"""The whole chain through the command line: from files to scores and maps, again, after a kill, and with bad input."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import geopandas as gpd
+import pytest
+import xarray as xr
+
+from tests.e2e.conftest import Workplace, tiny_toml
+
+
+def test_a_run_ends_with_scores_and_says_where_map_and_tracking_are(finished):
+    place, printed = finished
+    for word in ("espa", "random_forest", "prevalence", "permuted AUC", "buffer 50 km", "tracking", "map.png"):
+        assert word in printed
+    picture = place.home / "store/tiny/map.espa/h3-3/2023"
+    assert len(list(picture.glob("v-*/map.png"))) == 1
+    assert len(list(picture.glob("v-*/map.svg"))) == 1
+
+
+def test_a_second_run_rebuilds_nothing(finished):
+    place, _ = finished
+    before = place.digests()
+    assert "nothing to rebuild" in place.run()
+    assert place.digests() == before
+
+
+def test_a_run_elsewhere_gives_the_same_digests(finished, workplace):
+    workplace.run()
+    assert workplace.digests() == finished[0].digests()
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_digests(finished, workplace):
+    chance = random.Random(20260301)
+    for _ in range(3):
+        process = subprocess.Popen(
+            workplace.command("run", "-s", str(workplace.study)), env=workplace.environment(), cwd=workplace.folder,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(chance.uniform(3.0, 15.0))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    workplace.run()
+    assert workplace.digests() == finished[0].digests()
+
+
+def test_predictions_open_in_xarray_and_cells_in_a_gis(finished):
+    place, _ = finished
+    stored = next((place.home / "store/tiny/prediction.espa/h3-3/2023").glob("v-*.zarr"))
+    opened = xr.open_zarr(stored, consolidated=False)
+    p = opened["probability"].values
+    assert ((p >= 0) & (p <= 1)).all()
+    table = gpd.read_parquet(next((place.home / "store/tiny/map.espa/h3-3/2023").glob("v-*/cells.parquet")))
+    assert len(table) == p.size
+    assert table.crs == "EPSG:4326"
+    assert (table["probability"].to_numpy() == p).all()
+
+
+def test_a_map_is_explained_down_to_the_source_files(finished):
+    place, _ = finished
+    done = place.entropice("explain", "map.espa", "h3-3/2023", "-s", str(place.study))
+    assert done.returncode == 0, done.stderr
+    for name in ("era5_monthly_2023.nc", "terrain_10km.tif", "DARTS_demo_level2.gpkg", "sha256"):
+        assert name in done.stdout
+
+
+def test_verify_names_the_file_with_a_flipped_byte(finished, tmp_path):
+    place, _ = finished
+    copy = Workplace(tmp_path, place.data, place.study)
+    shutil.copytree(place.home, copy.home)
+    assert copy.entropice("verify", "--full", "-s", str(place.study)).returncode == 0
+    chunk = max((copy.home / "store/tiny/features.era5").rglob("c/0/0"), key=lambda p: p.stat().st_size)
+    damaged = bytearray(chunk.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    chunk.write_bytes(damaged)
+    done = copy.entropice("verify", "--full", "-s", str(place.study))
+    assert done.returncode == 3
+    assert "c/0/0" in done.stdout
+
+
+def test_a_source_file_that_changed_makes_stale_what_was_made_from_it_and_nothing_else(finished, tmp_path):
+    place, _ = finished
+    data = tmp_path / "data"
+    shutil.copytree(place.data, data)
+    copy = Workplace(tmp_path, data, place.study)
+    shutil.copytree(place.home, copy.home)
+    inventory = json.loads((data / "demo.json").read_text())
+    assert inventory
+    target = next(data.rglob("era5_monthly_2023.nc"))
+    shutil.copy(next(data.rglob("era5_monthly_2022.nc")), target)
+    done = copy.entropice("status", "-s", str(place.study))
+    stale = [line.split("│")[1].strip() for line in done.stdout.splitlines() if "│" in line and stale_count(line)]
+    assert stale == ["features.era5"]
+
+
+def stale_count(line: str) -> bool:
+    return line.split("│")[4].strip() not in ("-", "stale", "")
+
+
+def test_models_are_recorded_in_mlflow_with_scores_folds_and_input_digests(finished):
+    from entropice_core.training.tracking import open_client
+
+    place, _ = finished
+    client = open_client(f"sqlite:///{place.home / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("entropice/tiny")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert set(runs) == {f"{m} h3-3" for m in ("prevalence", "logistic_regression", "random_forest", "espa")}
+    espa = runs["espa h3-3"]
+    assert espa.info.status == "FINISHED"
+    assert 0 < espa.data.metrics["spatial.log_loss.mean"] < 2
+    assert espa.data.params["sources"] == "embedding,era5,terrain"
+    digest = place.digests()["training_set/h3-3/all"]
+    assert digest in espa.data.tags["entropice.input.training_set"]
+    history = client.get_metric_history(espa.info.run_id, "fold.log_loss")
+    assert len(history) == 3
+    names = {item.path for item in client.list_artifacts(espa.info.run_id)}
+    assert {"cv.json", "model.json", "arrays.npz", "reliability.png"} <= names
+
+
+def test_a_tracking_server_that_is_down_costs_no_result_and_is_told_later(finished, tmp_path):
+    place, _ = finished
+    copy = Workplace(tmp_path, place.data, place.study)
+    shutil.copytree(place.home / "store", copy.home / "store")
+    done = copy.entropice("run", "-s", str(place.study), ENTROPICE_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode == 0, done.stderr
+    assert "the next run records it" in done.stdout
+    again = copy.entropice("run", "-s", str(place.study))
+    assert again.returncode == 0
+    assert "the next run records it" not in again.stdout
+    assert (copy.home / "mlflow.db").stat().st_size > 0
+
+
+BAD = [
+    ({"n_folds = 3": "n_fold = 3"}, "did you mean 'n_folds'"),
+    ({"DARTS_demo_level2.gpkg": "DARTS_none.gpkg"}, "DARTS_none.gpkg"),
+    ({'year = { column = "year" }': 'year = { column = "yaer" }'}, "year"),
+    ({"first = 2022, last = 2023": "first = 2022, last = 2024"}, "2024"),
+    ({"terrain_10km.tif": "terrain_9km.tif"}, "terrain_9km.tif"),
+    ({"block_level = { h3 = 1, healpix = 3 }": "block_level = { h3 = 0, healpix = 3 }"}, "block"),
+    ({'positive = "presence"': 'positive = "density_above_quantile"\nquantile = 0.999999'}, "class"),
+]
+
+
+@pytest.mark.parametrize(("changes", "word"), BAD)
+def test_bad_input_gives_one_sentence_and_loses_nothing(finished, tmp_path, changes, word):
+    place, _ = finished
+    text = place.study.read_text()
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after)
+    study = tmp_path / "tiny.toml"
+    study.write_text(text)
+    copy = Workplace(tmp_path, place.data, study)
+    shutil.copytree(place.home, copy.home)
+    before = copy.digests()
+    done = copy.entropice("run", "-s", str(study))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+    after = copy.digests()
+    assert all(copy_key in after for copy_key in before)
+
+
+def test_the_starter_study_is_valid_and_an_existing_file_is_left_alone(workplace):
+    assert workplace.entropice("new", "mine.toml").returncode == 0
+    assert workplace.entropice("check", "-s", "mine.toml").returncode == 0
+    refused = workplace.entropice("new", "mine.toml")
+    assert refused.returncode == 1
+    assert "is there already" in refused.stderr
+
+
+def test_an_unknown_grid_and_year_name_what_the_study_has(workplace):
+    done = workplace.entropice("build", "labels", "-g", "h3-4", "-s", str(workplace.study))
+    assert done.returncode == 1
+    assert "did you mean 'h3-3'" in done.stderr
+    done = workplace.entropice("build", "labels", "-y", "1999", "-s", str(workplace.study))
+    assert "2022-2023" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "build", "status", "explain", "verify", "gc", "grids", "check", "new"])
+def test_every_command_explains_itself(workplace, command):
+    done = workplace.entropice(command, "--help")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) > 6
+
+
+def test_gc_keeps_what_is_current_and_what_tracking_refers_to(finished, tmp_path):
+    place, _ = finished
+    copy = Workplace(tmp_path, place.data, place.study)
+    shutil.copytree(place.home, copy.home)
+    before = copy.digests()
+    tiny_toml(tmp_path / "tiny.toml", {"eps_w = 0.3": "eps_w = 0.5"})
+    changed = Workplace(tmp_path, place.data, tmp_path / "tiny.toml")
+    changed.run()
+    assert changed.digests()["model.espa/h3-3/all"] != before["model.espa/h3-3/all"]
+    assert changed.entropice("gc", "--grace-hours", "0", "-s", str(changed.study)).returncode == 0
+    models = {path.name[2:14] for path in (changed.home / "store/tiny/model.espa/h3-3/all").glob("v-*")}
+    assert before["model.espa/h3-3/all"][:12] in models
+    assert changed.entropice("verify", "--full", "-s", str(changed.study)).returncode == 0
