@@ -46,7 +46,11 @@ class LinearRule:
 def _learner(params: Params) -> Callable[[Float64, Int64, Float64 | None], LinearRule]:
     def learn(prepared: Float64, y: Int64, sample_weight: Float64 | None) -> LinearRule:
         model = LogisticRegression(
-            C=params.C, class_weight=params.class_weight, max_iter=params.max_iter, solver="newton-cholesky"
+            C=params.C,
+            class_weight=params.class_weight,
+            max_iter=params.max_iter,
+            solver="newton-cholesky",
+            tol=1e-8,  # a further Newton step is cheap, and the default stops 1e-4 short in probability
         )
         with warnings.catch_warnings():
             warnings.simplefilter("error", ConvergenceWarning)
