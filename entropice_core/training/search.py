@@ -74,7 +74,8 @@ def choose(
     table: list[dict[str, Any]] = []
     for number, params in enumerate(candidates):
         steps.next(f"{where}: candidate {number + 1} of {len(candidates)}")
-        p = _out_of_fold(problem, rows, y, folds, params, child_seed(seed, "candidate", str(number)))[tested]
+        # All candidates draw the same random numbers: they are then compared by their parameters, not by their luck.
+        p = _out_of_fold(problem, rows, y, folds, params, child_seed(seed, "candidates"))[tested]
         calibrator = fit_calibrator(problem.calibration, p, y[tested])
         loss, loss_raw = log_loss(y[tested], calibrator(p)), log_loss(y[tested], p)
         tried.append((p, calibrator))

@@ -46,7 +46,7 @@ def test_the_edge_between_classes_is_learned_on_the_training_rows_of_each_fold(w
 
 
 def test_what_happens_in_the_test_rows_changes_nothing_that_was_learned(world):
-    # Every second row of fold 1 gets absurd features and densities: edges, scaling, choice and calibration must stay.
+    # The test rows get absurd features and densities: edge, scaling, choice and calibration must stay.
     fold = world.folds()[0]
     broken_X, broken_density = world.X.copy(), world.density.copy()
     broken_X[fold.test] = 1e9
@@ -100,6 +100,18 @@ def test_a_fold_has_the_same_result_whether_others_run_or_not(world):
     problem, folds = world.problem("random_forest", {"n_estimators": 15}), world.folds()
     both, alone = nested_cv(problem, folds[:2], world.inner(), 3), nested_cv(problem, folds[1:2], world.inner(), 3)
     assert np.array_equal(both.folds[1].p, alone.folds[0].p)
+
+
+def test_another_candidate_changes_nothing_for_those_that_were_there(world):
+    folds = world.folds()[:1]
+
+    def losses(*leaves):
+        problem = world.problem("random_forest", {"n_estimators": 10}, {"min_samples_leaf": list(leaves)})
+        candidates = nested_cv(problem, folds, world.inner(), 3).folds[0].candidates
+        return {candidate["params"]["min_samples_leaf"]: candidate["log_loss"] for candidate in candidates}
+
+    few, many = losses(5, 20), losses(2, 5, 10, 20)
+    assert {leaf: many[leaf] for leaf in few} == few
 
 
 def test_calibration_repairs_a_model_with_balanced_classes(world):
