@@ -176,8 +176,9 @@ def _refuse_drift(layout: Layout, new: Manifest) -> None:
     for partition in layout.partitions(new.dataset):
         if partition.grid == new.partition.grid and partition.year not in (None, new.partition.year):
             sibling = current_or_none(layout, new.dataset, partition)
-            if sibling is not None:
-                check_drift(new, sibling)
+            # one is enough: the others were compared with it when they were published
+            if sibling is not None and check_drift(new, sibling, layout.folder(new.dataset, partition).parent):
+                return
 
 
 def _stage(job: Job, staging: Path) -> tuple[StoredFile, ...]:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,17 +104,22 @@ def _check_cells(dataset: xr.Dataset, what: str) -> None:
         )
 
 
-def check_drift(new: Manifest, sibling: Manifest) -> None:
-    """Refuse a year that differs in structure from another year made by the same code with the same configuration."""
+def check_drift(new: Manifest, sibling: Manifest, folder: Path) -> bool:
+    """Refuse a year that differs in structure from another year made by the same code with the same configuration.
+
+    Returns whether the two could be compared; ``folder`` is where the years lie, for the error.
+    """
     same_code = new.recipe.code_version == sibling.recipe.code_version and new.recipe.step == sibling.recipe.step
     if not same_code or _without_year(new.recipe.config) != _without_year(sibling.recipe.config):
-        return
+        return False
     difference = _first_difference(new.structure, sibling.structure)
     if difference:
         raise ProvenanceError(
             f"{new.dataset} {new.partition} differs from {sibling.partition} of the same code version "
-            f"{new.recipe.code_version!r} and configuration: {difference}; raise the code version if that is meant."
+            f"{new.recipe.code_version!r} and configuration: {difference}; if that is meant, because the source files "
+            f"changed, remove {folder} and build all its years again."
         )
+    return True
 
 
 def _without_year(config: Mapping[str, Any]) -> dict[str, Any]:

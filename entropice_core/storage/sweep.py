@@ -74,6 +74,7 @@ def _old_versions(
 ) -> Iterator[tuple[Path, str]]:
     folder = layout.folder(dataset, partition)
     if not (folder / POINTER).exists():
+        yield from _half_published(folder, grace_seconds)
         return
     # an unreadable pointer ends the sweep of this partition: without it nobody knows which version is the current one
     current = read_current(layout, dataset, partition).version
@@ -84,6 +85,14 @@ def _old_versions(
             continue
         if time.time() - max(pointed, path.stat().st_mtime) >= grace_seconds:
             yield path, "old version"
+
+
+def _half_published(folder: Path, grace_seconds: float) -> Iterator[tuple[Path, str]]:
+    """Versions without a record where there is no pointer either: their writer died before anyone could read them."""
+    for path in sorted(folder.glob("v-*")) if folder.is_dir() else ():
+        record = folder / f"{path.name.removesuffix('.zarr').removesuffix('.json')}.json"
+        if not record.exists() and time.time() - path.stat().st_mtime >= grace_seconds:
+            yield path, "never pointed to"
 
 
 def _dead_staging(

@@ -200,8 +200,12 @@ def test_a_first_writer_that_dies_leaves_nothing_to_be_read_and_is_swept(
     assert nursery.run(job(store, [1], environ={"ENTROPICE_CRASH_AT": "publish:2"})) == [137]
     assert store.datasets() == []
     assert [finding.kind for finding in store.verify()] == ["orphan_staging"]
-    store.gc(grace_seconds=0)
+    assert {item.reason for item in store.gc(grace_seconds=0)} == {
+        "never pointed to",
+        "staging of a writer that is gone",
+    }
     assert store.verify() == []
+    assert list(store.layout.folder("labels", PART).iterdir()) == []
     assert nursery.run(job(store, [1])) == [0]
     assert dataset_digest(store.open("labels", PART)) == dataset_digest(content(1))
 
