@@ -7,7 +7,7 @@ remembers which row and column of the file each of them is. No values and no cel
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -85,10 +85,20 @@ class RasterLayout:
             h.update(np.round(edge, 9).tobytes())
         return h.hexdigest()
 
+    @cached_property
+    def _to_wgs84(self) -> Transformer | None:
+        """From the CRS to longitude and latitude on WGS84; None when it is that already."""
+        is_wgs84 = self.crs.is_geographic and self.crs.equals(CRS("EPSG:4326"), ignore_axis_order=True)
+        return None if is_wgs84 else Transformer.from_crs(self.crs, "EPSG:4326", always_xy=True)
+
+    @cached_property
+    def _projection(self) -> Proj:
+        return Proj(self.crs)
+
     def lonlat(self, x: Float64, y: Float64) -> tuple[Float64, Float64]:
         """Points in the CRS -> longitude in [-180, 180) and latitude on WGS84; NaN outside the projection: (n,)."""
-        if not _is_wgs84(self.crs):
-            x, y = _to_wgs84(self.crs).transform(x, y)
+        if self._to_wgs84 is not None:
+            x, y = self._to_wgs84.transform(x, y)
         good = np.isfinite(x) & np.isfinite(y)
         lon = wrap_longitude(np.where(good, x, 0.0))
         lat = np.clip(np.where(good, y, 0.0), -90.0, 90.0)  # a point at the pole may come back as 90 + 1e-14
@@ -108,7 +118,7 @@ class RasterLayout:
             return areas
         lon, lat = self.lonlat(self.x.centre[columns], self.y.centre[rows])
         outside = np.isnan(lon)
-        factors = _projection(self.crs).get_factors(np.where(outside, 0.0, lon), np.where(outside, 90.0, lat))
+        factors = self._projection.get_factors(np.where(outside, 0.0, lon), np.where(outside, 90.0, lat))
         unit = self.crs.axis_info[0].unit_conversion_factor
         plane = width * (self.y.high[rows] - self.y.low[rows]) * unit**2
         scale = np.where(outside, np.inf, np.abs(np.asarray(factors.areal_scale)))
@@ -153,18 +163,3 @@ def _without_repeats(values: Float64, order: Int64, period: float | None) -> tup
             "a raster has one pixel at a place: write each coordinate once."
         )
     return values[~repeated], order[~repeated], int(repeated.sum())
-
-
-@lru_cache(maxsize=8)
-def _to_wgs84(crs: CRS) -> Transformer:
-    return Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-
-
-@lru_cache(maxsize=8)
-def _projection(crs: CRS) -> Proj:
-    return Proj(crs)
-
-
-@lru_cache(maxsize=8)
-def _is_wgs84(crs: CRS) -> bool:
-    return bool(crs.is_geographic and crs.equals(CRS("EPSG:4326"), ignore_axis_order=True))
