@@ -46,7 +46,7 @@ SEGMENTS_PER_EDGE = {3: 4, 4: 3, 5: 2, 6: 2}
 """Enough for polygon areas that agree with the exact areas to 1e-6 (docs/grids.md)."""
 
 _POLAR_LATITUDE, _POLAR_SEGMENTS = 88.0, 32
-_CHUNK = 250_000
+_CHUNK = 100_000
 # Descendants of a resolution-0 cell (circumradius below 12 degrees) have their centres within 16 degrees of its own;
 # cells shrink by sqrt(7) a level.
 _REACH_DEG = 16.0

@@ -30,7 +30,7 @@ MASK_FILE = "globe_combined_mask_compressed.npz"
 PIXELS_PER_DEGREE = 120
 _ROWS, _COLUMNS = 180 * PIXELS_PER_DEGREE, 360 * PIXELS_PER_DEGREE
 _PIXEL_M = 927.7  # a mean meridian degree / 120
-_ROWS_PER_READ = 240  # two degrees, 10 MB
+_ROWS_PER_READ = 120  # one degree, 5 MB; block rows must divide it
 
 SAMPLES_PER_CELL = 200
 """Blocks of pixels that a cell gets on average at least, where the mask is fine enough for that."""
@@ -82,7 +82,7 @@ def land_samples(min_latitude: float, step: int = 4) -> LandSamples:
 
 
 def land_blocks(min_latitude: float, step: int) -> Iterator[LandSamples]:
-    """All blocks north of a latitude, sea included, two degrees of latitude at a time from the pole southward."""
+    """All blocks north of a latitude, sea included, one degree of latitude at a time from the pole southward."""
     if not 0.0 <= min_latitude < 90.0 or step < 1 or _ROWS_PER_READ % step:
         raise GridError(
             f"Land blocks need a latitude from 0 to below 90 and a step that divides {_ROWS_PER_READ}, "

@@ -48,7 +48,7 @@ def cap_radius_m(latitude: float) -> float:
     """Radius in EPSG:6931 of a circle of latitude, metres.
 
     >>> round(cap_radius_m(60.0))
-    3323230
+    3309820
     """
     q = float(authalic_q(math.sin(math.radians(latitude))))
     return SEMIMAJOR_AXIS_M * math.sqrt(max(POLE_Q - q, 0.0))

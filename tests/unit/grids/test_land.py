@@ -146,7 +146,7 @@ def test_a_cell_smaller_than_a_pixel_of_the_mask_is_named():
 
 @pytest.mark.parametrize(("latitude", "step"), [(90.0, 4), (-10.0, 4), (60.0, 0), (60.0, 7)])
 def test_impossible_blocks_are_refused(latitude, step):
-    with pytest.raises(GridError, match="a step that divides 240"):
+    with pytest.raises(GridError, match="a step that divides 120"):
         list(land_blocks(latitude, step))
 
 
