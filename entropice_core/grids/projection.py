@@ -190,6 +190,6 @@ def _folded(polygon: BaseGeometry) -> BaseGeometry:
         window = shapely.box(360.0 * turn - 180.0, -90.0, 360.0 * turn + 180.0, 90.0)
         piece = shapely.affinity.translate(shapely.intersection(polygon, window), xoff=-360.0 * turn)
         parts.extend(part for part in shapely.get_parts(piece) if part.geom_type == "Polygon" and part.area > 0.0)
-    merged = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+    merged = parts[0] if len(parts) == 1 else shapely.multipolygons(parts)
     oriented: BaseGeometry = shapely.orient_polygons(merged)
     return oriented
