@@ -185,11 +185,12 @@ def _with_pole_edges(lon: Float64, lat: Float64) -> tuple[Float64, Float64]:
 def _folded(polygon: BaseGeometry) -> BaseGeometry:
     """Cut a polygon whose longitudes run on past 180 degrees into the parts of each turn, brought back."""
     west, _, east, _ = polygon.bounds
-    parts: list[BaseGeometry] = []
+    parts: list[shapely.Polygon] = []
     for turn in range(math.floor((west + 180.0) / 360.0), math.floor((east + 180.0) / 360.0) + 1):
         window = shapely.box(360.0 * turn - 180.0, -90.0, 360.0 * turn + 180.0, 90.0)
         piece = shapely.affinity.translate(shapely.intersection(polygon, window), xoff=-360.0 * turn)
-        parts.extend(part for part in shapely.get_parts(piece) if part.geom_type == "Polygon" and part.area > 0.0)
-    merged = parts[0] if len(parts) == 1 else shapely.multipolygons(parts)
+        pieces = [part for part in shapely.get_parts(piece) if isinstance(part, shapely.Polygon)]
+        parts.extend(part for part in pieces if part.area > 0.0)
+    merged = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
     oriented: BaseGeometry = shapely.orient_polygons(merged)
     return oriented
