@@ -6,6 +6,7 @@ result depends neither on the order of the rows nor on whether a row is repeated
 What must not be here: sweeps.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,5 +115,5 @@ def starting_weights(relevance: Floats, used: NDArray[np.bool_], n_starts: int, 
     # no feature in use starts at exactly zero: it would be blind in the seeding and in the first assignment
     informed = np.where(used, np.maximum(relevance, 1e-12), 0.0)
     informed = informed / informed.sum() if (relevance[used] > 0).any() else even
-    n_informed = round(n_starts * share)
+    n_informed = math.ceil(n_starts * share)
     return np.vstack([np.tile(even, (n_starts - n_informed, 1)), np.tile(informed, (n_informed, 1))])

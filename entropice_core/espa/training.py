@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
 
 SEED_ROWS = 20_000  # k-means++ passes over the rows K times; beyond this a random part of them is enough
-RELEVANCE_ROWS = 100_000
+RELEVANCE_ROWS = 50_000
 
 
 @dataclass(frozen=True)

@@ -105,11 +105,11 @@ def test_single_precision_finds_nearly_the_same_loss(cancer, backend) -> None:
 
 def test_one_two_and_four_threads_give_the_same_bits() -> None:
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(3000, 40)), rng.integers(0, 2, 3000)
+    X, y = rng.normal(size=(1500, 30)), rng.integers(0, 2, 1500)
     found = []
     for threads in (1, 2, 4):
         with threadpool_limits(threads):
-            found.append(ESPAClassifier(12, n_init=8, random_state=0).fit(X, y))
+            found.append(ESPAClassifier(12, n_init=4, random_state=0).fit(X, y))
     for other in found[1:]:
         np.testing.assert_array_equal(other.labels_, found[0].labels_)
         np.testing.assert_array_equal(other.restart_losses_, found[0].restart_losses_)
@@ -144,10 +144,10 @@ def test_block_size_does_not_change_the_fit(cancer, monkeypatch) -> None:
 
 
 def test_a_large_file_is_trained_on_in_bounded_memory(tmp_path) -> None:
-    """Peak memory of a fit of 300 MB of rows stays below the size of the rows, beyond the libraries themselves."""
+    """A fit of 154 MB of rows takes less than 100 MB beside the libraries, most of it for the starts."""
     script = f"""
-import resource, numpy as np
-n, d = 600_000, 64
+import numpy as np
+n, d = 300_000, 64
 X = np.lib.format.open_memmap({str(tmp_path / "X.npy")!r}, mode="w+", dtype=np.float64, shape=(n, d))
 rng = np.random.default_rng(0)
 for start in range(0, n, 50_000):
@@ -161,7 +161,7 @@ mapped = np.load({str(tmp_path / "X.npy")!r}, mmap_mode="r")
 def resident():
     fields = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
     return int(fields["RssAnon"].split()[0]) / 1024
-peak = [0.0]
+before, peak = resident(), [0.0]
 original = rows.Rows.block
 def watched(self, start, stop):
     peak[0] = max(peak[0], resident())
@@ -169,12 +169,12 @@ def watched(self, start, stop):
 rows.Rows.block = watched
 import warnings; warnings.simplefilter("ignore")
 ESPAClassifier(4, n_init=2, max_iter=3, random_state=0).fit(mapped, y)
-print(peak[0])
+print(peak[0] - before)
 """
     if not sys.platform.startswith("linux"):
         pytest.skip("reads /proc")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 250.0
+    assert 0.0 < float(done.stdout) < 100.0
 
 
 def test_scaling_ignores_missing_values_and_rows_of_weight_zero() -> None:
