@@ -273,6 +273,8 @@ def _summaries(subject: Subject, kind: str) -> Mapping[str, Any] | None:
 
 def _better_than_baseline(subject: Subject) -> Verdict:
     """Skill is 1 - log loss / log loss of the prevalence of the training folds, on folds apart in space."""
+    if subject.product.config["model"]["model"] == "prevalence":
+        return Verdict(True, "This model is the baseline; others are compared with it.")
     summary = _summaries(subject, "spatial") or {}
     skill, loss = _mean(summary, "log_loss_skill"), _mean(summary, "log_loss")
     if not np.isfinite(skill):
