@@ -11,7 +11,7 @@ from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
 from entropice_core.errors import SourceError
-from entropice_core.grids.base import Bool, Geometries
+from entropice_core.grids.base import Bool, Float64, Geometries
 from entropice_core.grids.study_area import StudyArea
 from entropice_core.labels.files import Layer
 from entropice_core.labels.geometry import crs_label, is_on_earth, polygons_of, repair, to_plane
@@ -20,6 +20,9 @@ from entropice_core.labels.report import Sieve
 REACH_M = 120_000.0
 """Features this far outside the study area are kept: a cell belongs to the study by its centre and may reach out.
 The farthest corner of any supported cell is 103 km from its centre (HEALPix depth 6, in EPSG:6931)."""
+
+SAME_M = 0.01
+"""Outlines that agree to a centimetre are one: the same scene in another projection differs by 0.1 mm."""
 
 MIN_AREA_M2 = 1.0
 """Smaller polygons are lines or points: no slump is mapped from space below a square metre."""
@@ -90,15 +93,25 @@ def reject_duplicates(features: pd.DataFrame, sieve: Sieve) -> None:
     """Reject outlines that were there before in the same year, and points with the same area."""
     kept = np.flatnonzero(sieve.is_kept)
     plane = features["geometry"].to_numpy()[kept]
-    # Centimetres: the same outline from a file in another coordinate system differs in the last digits.
-    rounded = shapely.normalize(shapely.transform(plane, lambda points: np.round(points, 2)))
-    key = pd.DataFrame(
-        {
-            "year": features["year"].to_numpy()[kept],
-            "area": np.where(shapely.get_dimensions(plane) == 0, features["area_m2"].to_numpy()[kept], 0.0),
-            "outline": shapely.to_wkb(rounded),
-        }
-    )
+    year = features["year"].to_numpy()[kept]
+    # The area of an outline follows from the outline, that of a point does not.
+    area = np.where(shapely.get_dimensions(plane) == 0, features["area_m2"].to_numpy()[kept], 0.0)
+    key = pd.DataFrame({"year": year, "area": area, "outline": shapely.to_wkb(shapely.normalize(plane))})
+    repeats = key.duplicated().to_numpy()
+    once = np.flatnonzero(~repeats)
+    repeats[once[_repeats_nearly(plane[once], year[once], area[once])]] = True
     duplicate = np.zeros(len(features), dtype=bool)
-    duplicate[kept] = key.duplicated().to_numpy()
+    duplicate[kept] = repeats
     sieve.reject(duplicate, "duplicate")
+
+
+def _repeats_nearly(plane: Geometries, year: Float64, area: Float64) -> Bool:
+    """Tell which outlines lie within ``SAME_M`` of an earlier one of the same year and area: (n,)."""
+    centres = shapely.centroid(plane)
+    first, second = shapely.STRtree(centres).query(centres, predicate="dwithin", distance=SAME_M)
+    same_area = (area[first] == area[second]) | (np.isnan(area[first]) & np.isnan(area[second]))
+    pairs = np.flatnonzero((first < second) & (year[first] == year[second]) & same_area)
+    near = shapely.hausdorff_distance(plane[first[pairs]], plane[second[pairs]]) <= SAME_M
+    repeats = np.zeros(plane.size, dtype=np.bool_)
+    repeats[second[pairs[near]]] = True
+    return repeats

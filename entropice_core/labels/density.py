@@ -81,7 +81,7 @@ def label_cells(
         ``observed_area_m2`` float64 (m2), ``observed_fraction`` float32 and ``density`` float32 (m2 m-2). Attributes
         tell how much lies outside the cells and outside the footprint.
     """
-    index = CellIndex(grid, _checked_ids(cells, grid))
+    index = CellIndex(grid, _checked_ids(cells, grid), float(cells["area_m2"].max()))
     land_fraction = cells["land_fraction"].values.astype(np.float64)
     parts = _looked_at(inventory, year)
     if parts is None:

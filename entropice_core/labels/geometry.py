@@ -17,16 +17,15 @@ from entropice_core.errors import SourceError
 from entropice_core.grids.base import Bool, Float64, Geometries, wrap_longitude
 from entropice_core.grids.projection import (
     EQUAL_AREA_CRS,
-    GEOGRAPHIC_CRS,
-    split_ring,
     to_lonlat,
-    transformer,
 )
 
 MAX_EDGE_DEG = 0.1
 """Longer edges in degrees are cut before they are projected, so that a parallel does not become a chord."""
-MAX_EDGE_M = 5_000.0
-"""The same for edges in a projection, and on the way back: a straight edge of this length is off by 2 m at 72 N."""
+MAX_EDGE_M = 1_000.0
+"""The same for edges in a projection, and on the way back: a straight edge of this length bends by 6 cm at 72 N."""
+
+_ON_LINE_M = 1e-6
 
 Project = Callable[[Float64], Float64]
 
@@ -36,9 +35,12 @@ def to_plane(geometries: Geometries, crs: CRS, what: str) -> Geometries:
 
     Coordinates that cannot be projected become infinite; :func:`is_on_earth` tells. Heights are dropped.
     """
+    if crs.is_geocentric:
+        raise SourceError(
+            f"{what} is in earth-centred coordinates ({crs_label(crs)}), in which an outline has no meaning on a map; "
+            f"export it in EPSG:4326."
+        )
     try:
-        if crs.is_geocentric:
-            return _from_geocentric(geometries, crs)
         project = _projector(crs)
     except (CRSError, ProjError) as error:
         raise SourceError(
@@ -54,12 +56,13 @@ def to_plane(geometries: Geometries, crs: CRS, what: str) -> Geometries:
 
 def to_degrees(geometries: Geometries) -> Geometries:
     """Give geometries of the plane in EPSG:4326; polygons are split at 180 degrees and closed over the pole."""
-    degrees = np.asarray(shapely.transform(shapely.segmentize(geometries, MAX_EDGE_M), _inverse), dtype=object)
+    fine = shapely.segmentize(geometries, _edge_lengths(geometries))
+    degrees = np.asarray(shapely.transform(fine, _inverse), dtype=object)
     west, _, east, north = shapely.bounds(geometries).T
     is_areal = shapely.get_dimensions(geometries) == 2
     # Longitude 180 is the half line x = 0, y > 0 of the plane.
-    for i in np.flatnonzero(is_areal & (west <= 0.0) & (east >= 0.0) & (north >= 0.0)):
-        degrees[i] = shapely.union_all([_split(part) for part in shapely.get_parts(degrees[i])])
+    for i in np.flatnonzero(is_areal & (west <= _ON_LINE_M) & (east >= -_ON_LINE_M) & (north >= -_ON_LINE_M)):
+        degrees[i] = shapely.union_all(_halves_in_degrees(fine[i]))
     return degrees
 
 
@@ -108,12 +111,6 @@ def _inverse(points: Float64) -> Float64:
     return np.column_stack(to_lonlat(points[:, 0], points[:, 1]))
 
 
-def _from_geocentric(geometries: Geometries, crs: CRS) -> Geometries:
-    forward = Transformer.from_crs(crs, CRS.from_user_input(EQUAL_AREA_CRS).to_3d(), always_xy=True)
-    projected = shapely.transform(geometries, lambda p: np.column_stack(forward.transform(*p.T)), include_z=True)
-    return np.asarray(shapely.force_2d(projected), dtype=object)
-
-
 def _from_degrees(geometries: Geometries, project: Project) -> Geometries:
     """Project polygons of degrees; those that are large or jump across 180 degrees edge by edge."""
     west, south, east, north = shapely.bounds(geometries).T
@@ -148,15 +145,34 @@ def _cut_edges(ring: Float64) -> Float64:
     return np.asarray(ring[edge] + along[:, None] * step[edge], dtype=np.float64)
 
 
-def _split(polygon: BaseGeometry) -> BaseGeometry:
-    """Split one polygon of degrees, whose edges go the short way round, at 180 degrees."""
-    shell, *holes = (
-        split_ring(*shapely.get_coordinates(ring)[:-1].T) for ring in (polygon.exterior, *polygon.interiors)
-    )
-    return shapely.difference(shell, shapely.union_all(holes)) if holes else shell
+def _edge_lengths(geometries: Geometries) -> Float64:
+    """Length of edge, m, that stays straight in degrees: (n,). Shorter at the pole, within 20,000 edges a geometry."""
+    to_pole = np.nan_to_num(shapely.distance(shapely.boundary(geometries), shapely.Point(0.0, 0.0)), nan=np.inf)
+    shortest = np.maximum(shapely.length(geometries) / 20_000.0, 1e-3)
+    return np.clip(0.005 * to_pole, np.minimum(shortest, MAX_EDGE_M), MAX_EDGE_M)
 
 
-def project_points(lon: Float64, lat: Float64) -> Geometries:
-    """Give points of degrees in the plane: (n,), (n,) -> (n,) shapely points."""
-    x, y = transformer(GEOGRAPHIC_CRS, EQUAL_AREA_CRS).transform(lon, lat)
-    return np.asarray(shapely.points(x, y), dtype=object)
+def _halves_in_degrees(geometry: BaseGeometry) -> list[BaseGeometry]:
+    """Cut a geometry of the plane along the meridians 0 and 180, and give the western and eastern parts in degrees."""
+    reach = 2e7  # beyond the south pole
+    halves = []
+    for side in (-1.0, 1.0):
+        # With the pole among its corners a half that encloses the pole gets it as a corner.
+        half = shapely.Polygon([(0, -reach), (0, 0), (0, reach), (side * reach, reach), (side * reach, -reach)])
+        for part in shapely.get_parts(polygons_of(shapely.intersection(geometry, half))):
+            shell, *holes = (_ring_in_degrees(ring, side) for ring in (part.exterior, *part.interiors))
+            halves.append(shapely.Polygon(shell, holes))
+    return halves
+
+
+def _ring_in_degrees(ring: BaseGeometry, side: float) -> Float64:
+    """Ring of the western (side -1) or eastern (1) half of the plane in degrees: (n, 2); the pole becomes an edge."""
+    x, y = shapely.get_coordinates(ring)[:-1].T
+    lon, lat = to_lonlat(x, y)
+    on_line = np.abs(x) < _ON_LINE_M
+    lon = side * np.where(on_line, np.where(y > 0.0, 180.0, 0.0), np.abs(lon))
+    points = np.column_stack([lon, lat])
+    for i in np.flatnonzero(on_line & (np.abs(y) < _ON_LINE_M))[::-1]:
+        ends = [[lon[i - 1], 90.0], [lon[(i + 1) % lon.size], 90.0]]
+        points = np.concatenate([points[:i], ends, points[i + 1 :]])
+    return points

@@ -35,7 +35,7 @@ def observed_share(index: CellIndex, parts: Geometries, land_fraction: Float64, 
     share = _area_share(index, parts)
     coast = np.flatnonzero((share > 0.0) & (share < 1.0) & (land_fraction < INLAND) & (land_fraction > 0.0))
     if coast.size:
-        on_land, samples = _land_share(CellIndex(index.grid, index.ids[coast]), parts, land)
+        on_land, samples = _land_share(CellIndex(index.grid, index.ids[coast], index.max_area_m2), parts, land)
         enough = samples >= MIN_SAMPLES
         share[coast[enough]] = on_land[enough]
     return np.where(land_fraction > 0.0, share, 0.0)

@@ -25,10 +25,14 @@ value over all cells north of 45 N is 1.014 (HEALPix near the corners of base ce
 
 @dataclass(frozen=True)
 class CellIndex:
-    """Some cells of a grid, and how to find those that a geometry can touch. ``ids`` are sorted."""
+    """Some cells of a grid, and how to find those that a geometry can touch.
+
+    ``ids`` are sorted; ``max_area_m2`` is the area of the largest of the cells.
+    """
 
     grid: Grid
     ids: UInt64
+    max_area_m2: float
 
     def locate(self, points: Geometries) -> Index:
         """Position of the cell of each point of the plane, -1 where it is none of these cells: (n,) -> (n,)."""
@@ -59,7 +63,7 @@ class CellIndex:
 
     @cached_property
     def _reach(self) -> float:
-        return REACH_FACTOR * float(np.sqrt(self.grid.areas_m2(self.ids).max()))
+        return REACH_FACTOR * float(np.sqrt(self.max_area_m2))
 
 
 def join_overlapping(polygons: Geometries) -> Geometries:
