@@ -107,6 +107,10 @@ class Predictor:
         return cls(**chosen, masked=bool(meta["masked"]))
 
     def _rows(self, X: NDArray[Any], backend: Backend) -> Rows:
+        if X.ndim != 2 or X.shape[1] != len(self.center):
+            raise SchemaError(
+                f"X has shape {X.shape}, expected (rows, {len(self.center)}): the features of the training."
+            )
         nothing = np.zeros_like(self.center)
         scaling = Scaling(self.center, self.scale, nothing, nothing)
         return Rows(X, scaling, backend, masked=self.masked, keep_bytes=0)

@@ -3,6 +3,7 @@
 import io
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from sklearn.preprocessing import PolynomialFeatures
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from entropice_core.errors import ConfigError, EntropiceError, SchemaError, TrainingError
-from entropice_core.espa import ESPAClassifier
+from entropice_core.espa import ESPAClassifier, Predictor
 from entropice_core.espa.estimator import StoredESPA
 
 VARIANTS = [
@@ -246,11 +247,25 @@ def test_a_damaged_store_is_refused(blobs) -> None:
         ESPAClassifier.from_arrays({**arrays, "scale": np.ones(2)}, meta)
 
 
-def test_labels_that_cannot_be_stored_without_pickle_are_refused(blobs) -> None:
-    X, _ = blobs
-    mixed = np.array(["a"] * 120 + ["b"] * 120, dtype=object)
-    model = ESPAClassifier(random_state=0).fit(X, mixed)
-    assert model.to_arrays()[0]["classes"].dtype.kind == "U"
+def test_a_stored_model_refuses_rows_of_other_features(blobs) -> None:
+    X, y = blobs
+    stored = ESPAClassifier.from_arrays(*ESPAClassifier(random_state=0).fit(X, y).to_arrays())
+    with pytest.raises(SchemaError, match=r"shape \(240, 4\), expected \(rows, 5\)"):
+        stored.predict_proba(X[:, :4])
+    with pytest.raises(TrainingError, match="NaN"):
+        stored.predict_proba(np.full((1, 5), np.nan))
+
+
+def test_text_labels_are_stored_as_text_and_other_objects_are_refused(blobs) -> None:
+    X, y = blobs
+    text = np.array(["a", "b", "c", "d"], dtype=object)[y]
+    arrays, meta = ESPAClassifier(random_state=0).fit(X, text).to_arrays()
+    assert arrays["classes"].dtype.kind == "U"
+    assert all(array.dtype != object for array in arrays.values())
+    rows = Predictor.from_arrays(arrays, meta)
+    odd = replace(rows, classes=np.array([None, (1,), 2, 3], dtype=object))
+    with pytest.raises(SchemaError, match="objects of type NoneType, int, tuple"):
+        odd.to_arrays()
 
 
 def test_missing_values_are_refused_with_row_and_feature(blobs) -> None:
