@@ -293,7 +293,7 @@ def _permuted_is_chance(subject: Subject) -> Verdict:
     folds = _number(entry.get("n_folds_defined", entry.get("n_folds"))) or 1.0
     if not np.isfinite(auc):
         return Verdict(True, "No fold of the shuffled labels has both classes: nothing can be said.")
-    allowed = max(0.05, CHANCE_SD * (sd if np.isfinite(sd) else 0.0) / np.sqrt(folds))
+    allowed = max(0.05, CHANCE_SD * (sd if np.isfinite(sd) else 0.0) / folds**0.5)
     sentence = f"AUC {auc:.3f} with shuffled labels; chance is 0.5 ± {allowed:.3f}."
     return Verdict(abs(auc - 0.5) <= allowed, sentence, {"permuted_auc": round(auc, 6), "allowed": round(allowed, 6)})
 

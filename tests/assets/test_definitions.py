@@ -21,9 +21,8 @@ from entropice_core.pipeline.graph import build_graph
 GRAPH = build_graph(load_study("demo"))
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(Path(entropice_assets.__file__).parent.rglob("*.py"))
-HEAVY = (
-    "pandas xarray zarr sklearn mlflow geopandas matplotlib torch scipy shapely pyproj rasterio pyarrow PIL h3".split()
-)
+HEAVY = ["pandas", "xarray", "zarr", "sklearn", "mlflow", "geopandas", "matplotlib", "torch", "scipy", "shapely"]
+HEAVY += ["pyproj", "rasterio", "pyarrow", "PIL", "h3"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,203 @@
+"""Each check passes on what it should pass and fails on the one thing that it is there for."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from entropice_core.checks import CHECKS, Subject, Verdict, bounds_of
+from entropice_core.config import BandConfig, load_study
+from entropice_core.pipeline.graph import build_graph
+from entropice_core.storage.manifest import Manifest, StoredFile
+from entropice_core.storage.partition import Partition
+from entropice_core.storage.recipe import Recipe
+
+STUDY = load_study("demo")
+GRAPH = build_graph(STUDY)
+NAN = float("nan")
+
+
+def judge(dataset: str, check: str, content: Any, counts: Any = None, files: tuple[StoredFile, ...] = ()) -> Verdict:
+    """Run one check on content that was made by hand."""
+    product = GRAPH[dataset]
+    manifest = Manifest(
+        dataset=dataset,
+        partition=Partition(),
+        digest="0" * 64,
+        kind="zarr",
+        created="",
+        entropice="0",
+        recipe=Recipe(dataset, "1", {}),
+        counts=counts or {},
+        files=files,
+    )
+    (found,) = [c for c in CHECKS[product.kind] if c.name == check]
+    return found.judge(Subject(STUDY, product, Partition(), manifest, content))
+
+
+def table(**columns: Any) -> xr.Dataset:
+    """A dataset along ``cell``."""
+    return xr.Dataset({name: ("cell", np.asarray(values)) for name, values in columns.items()})
+
+
+def cells(ids: list[int]) -> xr.Dataset:
+    return xr.Dataset(coords={"cell_ids": ("cell", np.array(ids, dtype=np.uint64))})
+
+
+def features(values: list[list[float]], names: list[str]) -> xr.Dataset:
+    return xr.Dataset(
+        {"features": (("cell", "feature"), np.array(values, dtype=np.float32))}, coords={"feature": np.array(names)}
+    )
+
+
+def labels(density: float, observed: float, count: float = NAN, area: float = 0.0, seen: float = 1.0) -> xr.Dataset:
+    """Two cells: a plain one, and the one in question."""
+    return table(
+        density=[0.1, density],
+        observed_fraction=[1.0, observed],
+        count=[1.0, count],
+        rts_area_m2=[1.0, area],
+        observed_area_m2=[10.0, seen],
+    )
+
+
+TABLE: list[tuple[str, str, Callable[[], xr.Dataset], bool]] = [
+    ("cells", "cells_are_sorted_and_unique", lambda: cells([1, 2, 9]), True),
+    ("cells", "cells_are_sorted_and_unique", lambda: cells([1, 2, 2]), False),
+    ("cells", "cells_are_sorted_and_unique", lambda: cells([2, 1]), False),
+    ("cells", "areas_are_positive", lambda: table(area_m2=[1.0, 2.0]), True),
+    ("cells", "areas_are_positive", lambda: table(area_m2=[1.0, 0.0]), False),
+    ("cells", "areas_are_positive", lambda: table(area_m2=[1.0, NAN]), False),
+    ("cells", "land_fraction_in_range", lambda: table(land_fraction=[0.05, 1.0]), True),
+    ("cells", "land_fraction_in_range", lambda: table(land_fraction=[0.04, 1.0]), False),
+    ("cells", "land_fraction_in_range", lambda: table(land_fraction=[0.5, 1.01]), False),
+    ("labels.darts", "density_in_range", lambda: labels(NAN, 0.0), True),
+    ("labels.darts", "density_in_range", lambda: labels(1.5, 1.0), False),
+    ("labels.darts", "density_in_range", lambda: labels(-0.1, 1.0), False),
+    ("labels.darts", "unobserved_is_not_zero", lambda: labels(NAN, 0.0), True),
+    ("labels.darts", "unobserved_is_not_zero", lambda: labels(0.0, 0.0), False),
+    ("labels.darts", "nothing_outside_footprint", lambda: labels(NAN, 0.0), True),
+    ("labels.darts", "nothing_outside_footprint", lambda: labels(NAN, 0.0, count=2.0), False),
+    ("labels.darts", "area_fits_observed_land", lambda: labels(1.0, 1.0, area=1.0, seen=1.0), True),
+    ("labels.darts", "area_fits_observed_land", lambda: labels(1.0, 1.0, area=1.1, seen=1.0), False),
+    ("features.terrain", "no_infinite_value", lambda: features([[NAN], [1.0]], ["elevation_mean"]), True),
+    ("features.terrain", "no_infinite_value", lambda: features([[np.inf], [1.0]], ["elevation_mean"]), False),
+    ("features.terrain", "values_in_declared_range", lambda: features([[6000.0], [NAN]], ["elevation_mean"]), True),
+    ("features.terrain", "values_in_declared_range", lambda: features([[6001.0], [1.0]], ["elevation_mean"]), False),
+    ("features.terrain", "values_in_declared_range", lambda: features([[-1.0], [1.0]], ["elevation_std"]), False),
+    ("features.terrain", "few_missing_values", lambda: features([[NAN], [1.0]], ["slope_max"]), True),
+    ("features.terrain", "few_missing_values", lambda: features([[NAN], [NAN], [1.0]], ["slope_max"]), False),
+    ("prediction.espa", "probability_in_range", lambda: table(probability=[0.0, 1.0, NAN]), True),
+    ("prediction.espa", "probability_in_range", lambda: table(probability=[0.0, 1.1]), False),
+    (
+        "prediction.espa",
+        "mean_is_near_prevalence",
+        lambda: table(probability=[0.2, 0.3, 0.9], observed_positive=[0.0, 0.5, NAN]),
+        True,
+    ),
+    (
+        "prediction.espa",
+        "mean_is_near_prevalence",
+        lambda: table(probability=[0.9, 0.9], observed_positive=[0.0, 1.0]),
+        False,
+    ),
+    (
+        "prediction.espa",
+        "mean_is_near_prevalence",
+        lambda: table(probability=[0.9], observed_positive=[NAN]),
+        True,
+    ),
+    ("training_set", "both_classes_are_there", lambda: table(density=[0.0, 0.1]), True),
+    ("training_set", "both_classes_are_there", lambda: table(density=[0.0, 0.0]), False),
+]
+
+
+@pytest.mark.parametrize(("dataset", "check", "content", "passed"), TABLE)
+def test_a_check_passes_exactly_when_it_should(
+    dataset: str, check: str, content: Callable[[], xr.Dataset], passed: bool
+) -> None:
+    verdict = judge(dataset, check, content())
+    assert verdict.passed is passed, verdict.sentence
+    assert verdict.sentence.endswith((".", ")."))
+    json.dumps(dict(verdict.numbers))
+
+
+def test_the_sentence_says_how_many_of_how_many_are_wrong() -> None:
+    verdict = judge("cells", "areas_are_positive", table(area_m2=[1e6, -1.0, 0.0]))
+    assert verdict.sentence == "2 of 3 cells have no area."
+    assert verdict.numbers["wrong"] == 2
+
+
+def test_the_feature_out_of_range_is_named_with_its_range() -> None:
+    content = features([[1.0, 95.0], [1.0, 3.0]], ["elevation_mean", "slope_max"])
+    verdict = judge("features.terrain", "values_in_declared_range", content)
+    assert verdict.sentence == "slope_max (1 cells outside 0 to 90)."
+
+
+def test_the_rejected_features_of_an_inventory_are_told_by_reason() -> None:
+    counts = {"total": {"in": 10, "kept": 4, "rejected": {"zero_area": 5, "no_year": 1}}}
+    verdict = judge("inventory.darts", "most_features_are_kept", None, counts)
+    assert not verdict.passed
+    assert verdict.sentence == "4 of 10 features are kept (40%); rejected: 5 zero area, 1 no year."
+
+
+@pytest.mark.parametrize(
+    ("ids", "years", "passed"), [([1, 1, 2], [1, 2, 1], True), ([1, 1], [2, 2], False), ([2, 1], [1, 1], False)]
+)
+def test_a_cell_year_may_be_there_once(ids: list[int], years: list[int], passed: bool) -> None:
+    rows = xr.Dataset(coords={"cell_ids": ("row", np.array(ids, dtype=np.uint64)), "year": ("row", years)})
+    assert judge("training_set", "rows_are_unique", rows).passed is passed
+
+
+def cv(folder: Path, **parts: Any) -> Path:
+    (folder / "cv.json").write_text(json.dumps({name: {"summary": part} for name, part in parts.items()}))
+    return folder
+
+
+@pytest.mark.parametrize(("skill", "passed"), [(0.1, True), (-0.1, False), (None, False)])
+def test_a_model_that_knows_less_than_the_prevalence_is_pointed_at(
+    tmp_path: Path, skill: float | None, passed: bool
+) -> None:
+    scores = {"log_loss": {"mean": 0.5}, "log_loss_skill": {"mean": skill}}
+    assert judge("model.espa", "better_than_prevalence", cv(tmp_path, spatial=scores)).passed is passed
+
+
+def test_the_baseline_is_not_compared_with_itself(tmp_path: Path) -> None:
+    scores = {"log_loss": {"mean": 0.5}, "log_loss_skill": {"mean": -0.01}}
+    assert judge("model.prevalence", "better_than_prevalence", cv(tmp_path, spatial=scores)).passed
+
+
+@pytest.mark.parametrize(("auc", "sd", "passed"), [(0.52, 0.01, True), (0.58, 0.1, True), (0.58, 0.01, False)])
+def test_shuffled_labels_that_can_be_predicted_are_pointed_at(
+    tmp_path: Path, auc: float, sd: float, passed: bool
+) -> None:
+    scores = {"roc_auc": {"mean": auc, "sd": sd, "n_folds_defined": 5}}
+    assert judge("model.espa", "shuffled_labels_are_chance", cv(tmp_path, permuted=scores)).passed is passed
+
+
+def test_a_study_without_the_control_is_not_blamed(tmp_path: Path) -> None:
+    verdict = judge("model.espa", "shuffled_labels_are_chance", cv(tmp_path, spatial={}))
+    assert verdict.passed and "does not ask" in verdict.sentence
+
+
+def test_an_empty_file_of_a_map_is_missed() -> None:
+    files = tuple(StoredFile(name, size, "") for name, size in (("map.png", 5), ("map.svg", 0), ("cells.parquet", 5)))
+    verdict = judge("map.espa", "files_are_there", None, files=files)
+    assert verdict.sentence == "Missing or empty: map.svg."
+
+
+@pytest.mark.parametrize(
+    ("feature", "bounds"),
+    [("t_01", (-70.0, 40.0)), ("t_12", (-70.0, 40.0)), ("h_mean", (0.0, 10.0)), ("h_range", (0.0, 10.0))],
+)
+def test_the_range_of_a_feature_comes_from_its_band(feature: str, bounds: tuple[float, float]) -> None:
+    bands = (
+        BandConfig(name="t_{index:02d}", select="t", unit="degC", along="month", valid_range=(-70.0, 40.0)),
+        BandConfig(name="h", select=1, unit="m", valid_range=(0.0, 10.0), statistics=("mean", "range")),
+    )
+    assert bounds_of(feature, bands) == bounds
+    assert bounds_of("other", bands) == (-np.inf, np.inf)

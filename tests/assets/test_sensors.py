@@ -1,0 +1,76 @@
+"""The sensor asks for what was made from a file that changed, and for nothing else."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from entropice_assets.sensors import make_sensors
+from entropice_core.pipeline.run import materialize
+from entropice_core.storage.partition import Partition
+
+from .conftest import Tiny, quiet, write_raster
+
+HERE = Partition("h3-3")
+
+
+@pytest.fixture
+def built(tiny: Tiny) -> Iterator[Tiny]:
+    """The tiny study with cells, relief and one year of climate."""
+    context, graph = tiny.context(), tiny.graph()
+    with quiet():
+        for name, partition in (
+            ("cells", HERE),
+            ("features.relief", HERE),
+            ("features.climate", Partition("h3-3", 2018)),
+        ):
+            materialize(context, graph, graph[name], partition)
+        yield tiny
+
+
+def look(tiny: Tiny) -> Any:
+    """Let the sensor look once."""
+    defs = tiny.defs()
+    sensor = defs.resolve_sensor_def("changed_input_files")
+    with dg.instance_for_test() as instance:
+        context = dg.build_sensor_context(instance, definitions=defs, resources={"entropice": tiny.resource()})
+        return sensor.evaluate_tick(context)
+
+
+def test_nothing_is_asked_for_while_no_file_changes(built: Tiny) -> None:
+    tick = look(built)
+    assert tick.run_requests == [] and tick.skip_message == "No input file has changed."
+
+
+def test_a_changed_file_asks_for_its_partitions_once(built: Tiny) -> None:
+    write_raster(built.data / "climate_2018.tif", np.zeros((24, 72)))
+    (first,), (second,) = look(built).run_requests, look(built).run_requests
+    assert first.asset_selection == [dg.AssetKey(["features", "climate"])]
+    assert (first.partition_key, first.job_name) == ("h3-3|2018", "step2_labels_features")
+    assert first.run_key == second.run_key
+
+
+def test_a_change_of_another_year_that_was_never_built_starts_nothing(built: Tiny) -> None:
+    write_raster(built.data / "climate_2019.tif", np.zeros((24, 72)))
+    assert look(built).run_requests == []
+
+
+def test_a_touched_file_with_the_same_bytes_has_not_changed(built: Tiny) -> None:
+    os.utime(built.data / "relief.tif")
+    assert look(built).run_requests == []
+
+
+def test_a_file_that_is_gone_is_named_and_does_not_hide_other_changes(built: Tiny) -> None:
+    (built.data / "climate_2018.tif").unlink()
+    assert "climate_2018.tif is missing" in str(look(built).skip_message)
+    write_raster(built.data / "relief.tif", np.zeros((24, 72)))
+    (request,) = look(built).run_requests
+    assert request.asset_selection == [dg.AssetKey(["features", "relief"])]
+
+
+def test_the_sensor_waits_until_somebody_switches_it_on(tiny: Tiny) -> None:
+    (sensor,) = make_sensors(tiny.graph(), [])
+    assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
