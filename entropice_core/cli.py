@@ -4,13 +4,15 @@ Messages of errors are the sentences of the exceptions; exit status 1 means that
 user, 2 that the command was misspelt, 3 that ``verify`` found damage.
 """
 
+import re
 import sys
 from collections import Counter
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -18,6 +20,9 @@ from rich.table import Table
 from entropice_core import __version__
 from entropice_core.config import GRID_KEYS, Settings, Study, load_study, preset_names
 from entropice_core.errors import EntropiceError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = App(
     name="entropice",
@@ -167,20 +172,31 @@ def _print_results(study: Study, settings: Settings) -> None:
 
     context = Context(study, settings)
     scores = read_scores(context.store.path("comparison", Partition()))
-    table = Table(title=f"{study.study.title}\nmean ± sd over folds of spatial cross-validation", title_justify="left")
-    for heading in scores.columns:
-        table.add_column(heading, justify="left" if heading in ("grid", "model") else "right")
-    for values in scores.itertuples(index=False):
-        table.add_row(*[str(v) for v in values])
-    console.print(table)
+    console.print(f"\n[bold]{study.study.title}[/]: mean ± sd over folds of spatial cross-validation")
+    console.print(_score_table(scores, is_narrow=console.width < 140))
     for line in score_notes(study):
         console.print(line, highlight=False, style="dim")
     best = list(study.models)[-1]
     last = Partition(study.study.grids[0], study.study.years.last)
-    console.print(f"\nmap      {context.store.path(f'map.{best}', last) / 'map.png'}", highlight=False, soft_wrap=True)
+    console.print(
+        f"scores   {context.store.path('comparison', Partition()) / 'scores.md'}", highlight=False, soft_wrap=True
+    )
+    console.print(f"map      {context.store.path(f'map.{best}', last) / 'map.png'}", highlight=False, soft_wrap=True)
     console.print(f"tracking {settings.tracking_uri}  (mlflow ui --backend-store-uri {settings.tracking_uri})",
                   highlight=False, soft_wrap=True)  # fmt: skip
     console.print(f"UI       make ui   (or: ENTROPICE_STUDY={study.study.name} dg dev)", highlight=False)
+
+
+def _score_table(scores: "pd.DataFrame", is_narrow: bool) -> Table:
+    """Lay the scores out; a narrow terminal gets the columns that decide, the file has all."""
+    left_out = {"AP", "Brier", "ECE", "rows", "positive"} if is_narrow else set()
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1) if is_narrow else (0, 2))
+    for heading in scores.columns.drop(left_out):
+        is_name = heading in ("grid", "model")
+        table.add_column(heading, justify="left" if is_name else "right", no_wrap=True)
+    for values in scores.drop(columns=list(left_out)).itertuples(index=False):
+        table.add_row(*[re.sub(r"\b0\.", ".", str(v)) if is_narrow else str(v) for v in values])
+    return table
 
 
 @app.command
@@ -322,8 +338,6 @@ def new(file: Path) -> None:
 
 
 def _study_name(file: Path) -> str:
-    import re
-
     name = re.sub(r"[^a-z0-9_]", "_", file.stem.lower())
     return name if re.match("[a-z]", name) else f"study_{name}"
 

@@ -13,7 +13,7 @@ from entropice_core.errors import StoreError
 VERSION = "1"
 METRICS = {
     "roc_auc": "ROC AUC",
-    "average_precision": "avg. precision",
+    "average_precision": "AP",
     "log_loss": "log loss",
     "brier": "Brier",
     "ece": "ECE",
@@ -103,7 +103,7 @@ def _summary(cv: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 def _mean_sd(entry: Mapping[str, Any] | None) -> str:
     if not entry or entry.get("mean") is None:
         return "undefined"
-    return f"{entry['mean']:.3f} ± {entry['sd']:.3f}"
+    return f"{entry['mean']:.3f}±{entry['sd']:.3f}"
 
 
 def _markdown(study: Study, shown: pd.DataFrame, found: Found) -> str:

@@ -7,6 +7,7 @@ the picture in Dagster, in MLflow and in a paper is the same picture.
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -172,26 +173,37 @@ def _extent(rings: list[NDArray[np.float64]]) -> tuple[float, float, float, floa
 
 
 def _background(axes: Axes, extent: tuple[float, float, float, float], angle: float) -> None:
-    from entropice_core.grids.land import land_image
-
-    axes.set_xlim(extent[0], extent[1])
-    axes.set_ylim(extent[2], extent[3])
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_facecolor(OCEAN)
     corners = np.array([[extent[i], extent[j]] for i in (0, 1) for j in (2, 3)])
     plain = _turn(corners, -angle)
-    box = (plain[:, 0].min(), plain[:, 0].max(), plain[:, 1].min(), plain[:, 1].max())
-    land = land_image(box, 1200)
+    box = tuple(float(v) for v in (plain[:, 0].min(), plain[:, 0].max(), plain[:, 1].min(), plain[:, 1].max()))
+    land = _land(box)
     picture = np.where(land[..., None], _rgba(LAND), _rgba(OCEAN))
     turn = Affine2D().rotate(angle) + axes.transData
-    axes.imshow(picture, extent=box, origin="upper", transform=turn, interpolation="antialiased", zorder=0)
+    axes.imshow(
+        picture,
+        extent=(box[0], box[1], box[2], box[3]),
+        origin="upper",
+        transform=turn,
+        interpolation="antialiased",
+        zorder=0,
+    )
     x = np.linspace(box[0], box[1], land.shape[1])
     y = np.linspace(box[3], box[2], land.shape[0])
     axes.contour(x, y, land, levels=[0.5], colors="#3b4650", linewidths=0.35, transform=turn, zorder=3)
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])
     axes.set_aspect("auto")  # the frame already has the proportions of the extent
+
+
+@lru_cache(maxsize=4)
+def _land(box: tuple[float, ...]) -> NDArray[np.bool_]:
+    """Read the land of a picture once: all maps of a study have the same, and unpacking the mask takes a second."""
+    from entropice_core.grids.land import land_image
+
+    return land_image((box[0], box[1], box[2], box[3]), 1000)
 
 
 def _rgba(colour: str) -> NDArray[np.float64]:

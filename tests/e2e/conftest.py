@@ -18,8 +18,7 @@ TINY = {
     "n_folds = 5": "n_folds = 3",
     "inner_folds = 3": "inner_folds = 2",
     "n_estimators = 100": "n_estimators = 10",
-    "params = { n_init = 8 }": "params = { n_init = 4, n_clusters = 8, eps_w = 0.3 }",
-    "search = { n_clusters = [8, 16], eps_w = [0.1, 0.3], eps_c = [0.05, 0.2] }": "search = { eps_c = [0.05, 0.2] }",
+    "n_init = 8, n_average = 8, n_clusters = 40": "n_init = 4, n_average = 4, n_clusters = 10",
 }
 
 

@@ -194,7 +194,7 @@ def test_gc_keeps_what_is_current_and_what_tracking_refers_to(finished, tmp_path
     copy = Workplace(tmp_path, place.data, place.study)
     shutil.copytree(place.home, copy.home)
     before = copy.digests()
-    tiny_toml(tmp_path / "tiny.toml", {"eps_w = 0.3": "eps_w = 0.5"})
+    tiny_toml(tmp_path / "tiny.toml", {"n_clusters = 40, eps_c = 1.0": "n_clusters = 40, eps_c = 0.5"})
     changed = Workplace(tmp_path, place.data, tmp_path / "tiny.toml")
     changed.run()
     assert changed.digests()["model.espa/h3-3/all"] != before["model.espa/h3-3/all"]
