@@ -191,7 +191,8 @@ def _score_table(scores: "pd.DataFrame", is_narrow: bool) -> Table:
     """Lay the scores out; a narrow terminal gets the columns that decide, the file has all."""
     left_out = {"AP", "Brier", "ECE", "rows", "positive"} if is_narrow else set()
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1) if is_narrow else (0, 2))
-    for heading in scores.columns.drop(left_out):
+    shorter = {"random AUC": "random", "permuted AUC": "permuted"} if is_narrow else {}
+    for heading in [shorter.get(name, name) for name in scores.columns.drop(left_out)]:
         is_name = heading in ("grid", "model")
         table.add_column(heading, justify="left" if is_name else "right", no_wrap=True)
     for values in scores.drop(columns=list(left_out)).itertuples(index=False):
