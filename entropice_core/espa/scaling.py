@@ -110,6 +110,8 @@ def _second_moments(X: NDArray[Any], share: Floats, center: Floats, observed: Fl
     total = np.zeros(X.shape[1])
     for start in _blocks(len(X)):
         block = np.asarray(X[start : start + _BLOCK], dtype=np.float64) - center
-        total += share[start : start + _BLOCK] @ np.nan_to_num(block, nan=0.0) ** 2
+        w = share[start : start + _BLOCK]
+        seen = ~np.isnan(block) & (w > 0)[:, None]
+        total += w @ np.where(seen, block, 0.0) ** 2
     result: Floats = total / np.where(observed == 0, 1.0, observed)
     return result

@@ -212,17 +212,15 @@ class Program:
     def _fold(self, weights: Floats, random: np.random.RandomState) -> Fold:
         data, settings = self.data, self.settings
         part = np.flatnonzero(weights > 0)
-        X = data.X if len(part) == len(weights) else data.X[part]
-        own = TrainingRows(X, data.codes[part], data.classes, weights[part])
-        total = float(own.weights.sum())
-        frequency = np.bincount(own.codes, own.weights, len(own.classes)) / total
-        factor = class_factors(settings.class_weight, own.classes, frequency)
-        scaling = fit_scaling(own.X, own.weights, settings.scaling)
-        relevance = measure_relevance(own, settings, random)
+        total = float(weights.sum())
+        frequency = np.bincount(data.codes, weights, len(data.classes)) / total
+        factor = class_factors(settings.class_weight, data.classes, frequency)
+        scaling = fit_scaling(data.X, weights, settings.scaling)
+        relevance = measure_relevance(data, part, settings, random)
         log_prior = prior_logarithm(relevance, scaling.varies, settings.mi_prior)
         metric = feature_metric(scaling)
         W = first_weights(relevance, scaling.varies, settings)
-        S, live = seed(own, scaling, W * metric, settings, random)
+        S, live = seed(data, part, scaling, W * metric, settings, random)
         prior_W = np.exp(log_prior - log_prior.max())
         return Fold(
             total=total,
@@ -243,17 +241,17 @@ def _only(weights: Floats, part: Integers) -> Floats:
     return kept
 
 
-def measure_relevance(data: TrainingRows, settings: Settings, random: np.random.RandomState) -> Floats:
+def measure_relevance(data: TrainingRows, part: Integers, settings: Settings, random: np.random.RandomState) -> Floats:
     """(D,) mutual information of each feature with the class, nats; zeros when nobody asks for it."""
     if settings.mi_start == 0 and settings.mi_prior == 0:
         return np.zeros(data.X.shape[1])
-    part = _part(len(data.X), RELEVANCE_ROWS, random)
-    X = np.asarray(data.X[part], dtype=np.float64)
-    return binned_mutual_information(X, data.codes[part], data.weights[part], len(data.classes))
+    some = _at_most(part, RELEVANCE_ROWS, random)
+    X = np.asarray(data.X[some], dtype=np.float64)
+    return binned_mutual_information(X, data.codes[some], data.weights[some], len(data.classes))
 
 
-def _part(n_rows: int, limit: int, random: np.random.RandomState) -> Any:
-    return slice(None) if n_rows <= limit else np.sort(random.choice(n_rows, limit, replace=False))
+def _at_most(part: Integers, limit: int, random: np.random.RandomState) -> Integers:
+    return part if len(part) <= limit else np.sort(random.choice(part, limit, replace=False))
 
 
 def prior_logarithm(relevance: Floats, varies: NDArray[np.bool_], power: float) -> Floats:
@@ -280,11 +278,16 @@ def first_weights(relevance: Floats, varies: NDArray[np.bool_], settings: Settin
 
 
 def seed(
-    data: TrainingRows, scaling: Scaling, metric: Floats, settings: Settings, random: np.random.RandomState
+    data: TrainingRows,
+    part: Integers,
+    scaling: Scaling,
+    metric: Floats,
+    settings: Settings,
+    random: np.random.RandomState,
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Centroids (R, K, D) in the units of ``scaling`` and which of them exist (R, K)."""
-    n_clusters = min(settings.n_clusters, len(data.X))
-    rows = seed_rows(data, scaling, random)
+    n_clusters = min(settings.n_clusters, len(part))
+    rows = seed_rows(data, part, scaling, random)
     draws = random.random_sample((n_clusters, len(metric)))
     picked = pick_seeds(rows, metric, n_clusters, draws, settings.init)
     live = picked >= 0
@@ -294,7 +297,7 @@ def seed(
     return np.pad(S, (*padding, (0, 0))), np.pad(live, padding)
 
 
-def seed_rows(data: TrainingRows, scaling: Scaling, random: np.random.RandomState) -> SeedRows:
+def seed_rows(data: TrainingRows, part: Integers, scaling: Scaling, random: np.random.RandomState) -> SeedRows:
     """Rows to draw seeds from, at most ``SEED_ROWS``."""
-    part = _part(len(data.X), SEED_ROWS, random)
-    return canonical_rows(scaling.inside(data.X[part]), data.codes[part], data.weights[part], len(data.classes))
+    some = _at_most(part, SEED_ROWS, random)
+    return canonical_rows(scaling.inside(data.X[some]), data.codes[some], data.weights[some], len(data.classes))

@@ -56,14 +56,16 @@ def test_probabilities_come_back_in_the_library_of_the_rows(cancer, library) -> 
     np.testing.assert_allclose(np.asarray(probabilities), model.predict_proba(X), atol=1e-12)
 
 
-@pytest.mark.torch
-def test_the_search_runs_on_torch_with_the_same_scores(cancer) -> None:
-    pytest.importorskip("torch")
-    grid = {"n_clusters": (4, 8), "eps_c": (0.3,), "eps_w": (0.5, 1.0), "n_init": 3, "n_average": 2, "random_state": 0}
-    host = ESPASearch(**grid).fit(*cancer)
-    other = ESPASearch(**grid, backend="torch", device="cpu").fit(*cancer)
+@pytest.mark.parametrize("library", [pytest.param("torch", marks=pytest.mark.torch), "array_api_strict"])
+@pytest.mark.parametrize("mode", [{}, {"missing": "mask", "eps_a": 0.01, "tau": (None, 0.0)}])
+def test_the_search_has_the_same_scores_on_every_library(library, mode) -> None:
+    X, y = load_wine(return_X_y=True)
+    grid = {"n_clusters": (3, 6), "eps_c": (0.3,), "eps_w": (0.5, 1.0), "n_init": 3, "n_average": 2, "random_state": 0}
+    host = ESPASearch(**{**grid, **mode}).fit(X, y)
+    other = ESPASearch(**{**grid, **mode}).fit(put(library, X), y)
     np.testing.assert_allclose(host.results_["log_loss"], other.results_["log_loss"], atol=1e-9)
     assert host.best_params_ == other.best_params_
+    np.testing.assert_allclose(host.predict_proba(X), other.predict_proba(X), atol=1e-6)
 
 
 @pytest.mark.torch
