@@ -86,9 +86,10 @@ def binary_entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _describe(out: xr.Dataset, edge: float) -> None:
+    what = f"an RTS density above {edge:.3g} m² m⁻²" if edge > 0 else "any RTS (density above 0)"
     out["probability"].attrs = {
         "units": "1",
-        "long_name": f"calibrated probability that RTS density lies above {edge:.3g} m2 m-2",
+        "long_name": f"calibrated probability of {what}",
         "edge_m2_per_m2": float(edge),
     }
     out["entropy"].attrs = {"units": "bit", "long_name": "entropy of the predicted class"}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import geopandas as gpd
@@ -32,8 +33,9 @@ from entropice_core.storage.partition import Partition
 
 VERSION = "1"
 EQUAL_AREA = "EPSG:6931"
-OCEAN, LAND, UNOBSERVED, LINES = "#eef3f7", "#dedbd5", "#b3aea6", "#8a97a3"
-ABOVE, BELOW = 0.62, 0.92  # inches
+OCEAN, LAND, UNOBSERVED, LINES, COAST = "#eef3f7", "#dedbd5", "#b3aea6", "#8a97a3", "#9fb0bd"
+ABOVE, BELOW = 0.62, 0.98  # inches
+FOOTER_LINES = 3
 HALO = [withStroke(linewidth=1.6, foreground="white", alpha=0.8)]
 
 
@@ -138,7 +140,7 @@ def write_map(
 def _credits(study: Study, first: str) -> tuple[str, ...]:
     inventory = study.inventories[study.target.inventory]
     sources = "; ".join(source.title for source in study.sources.values())
-    return (first, f"Labels: {inventory.title}. Predictors: {sources}. EPSG:6931, equal area.")
+    return (f"{first} · EPSG:6931, equal area", f"Labels: {inventory.title}. Predictors: {sources}.")
 
 
 def _rings(grid: Grid, cell_ids: NDArray[np.uint64]) -> list[NDArray[np.float64]]:
@@ -192,7 +194,7 @@ def _background(axes: Axes, extent: tuple[float, float, float, float], angle: fl
     )
     x = np.linspace(box[0], box[1], land.shape[1])
     y = np.linspace(box[3], box[2], land.shape[0])
-    axes.contour(x, y, land, levels=[0.5], colors="#3b4650", linewidths=0.35, transform=turn, zorder=3)
+    axes.contour(x, y, land, levels=[0.5], colors=COAST, linewidths=0.45, transform=turn, zorder=3)
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])
     axes.set_aspect("auto")  # the frame already has the proportions of the extent
@@ -229,14 +231,14 @@ def _cells(
     )
     axes.add_collection(collection)
     height = figure.get_figheight()
-    bar_axes = figure.add_axes((0.03, 0.50 / height, 0.60, 0.11 / height))
+    bar_axes = figure.add_axes((0.03, 0.57 / height, 0.60, 0.10 / height))
     bar = figure.colorbar(collection, cax=bar_axes, orientation="horizontal")
     bar.ax.tick_params(labelsize=7, length=2, pad=2)
     bar.outline.set_linewidth(0.4)
-    figure.text(0.03, 0.66 / height, style.label, fontsize=8, va="bottom")
+    figure.text(0.03, 0.72 / height, style.label, fontsize=8, va="bottom")
     if nothing:
-        figure.text(0.66, 0.55 / height, "■", color=UNOBSERVED, fontsize=11, va="center")
-        figure.text(0.685, 0.55 / height, f"no value ({len(nothing):,} cells)", fontsize=8, va="center")
+        figure.text(0.66, 0.62 / height, "■", color=UNOBSERVED, fontsize=11, va="center")
+        figure.text(0.685, 0.62 / height, f"no value ({len(nothing):,} cells)", fontsize=8, va="center")
 
 
 def _norm(values: NDArray[np.float64], style: MapStyle) -> Normalize:
@@ -298,5 +300,6 @@ def _words(figure: Figure, style: MapStyle) -> None:
     height = figure.get_figheight()
     figure.text(0.03, 1 - 0.30 / height, style.title, fontsize=11, weight="bold", va="bottom")
     figure.text(0.03, 1 - 0.50 / height, style.subtitle, fontsize=8.5, va="bottom", color="#333333")
-    for i, line in enumerate(style.footer):
-        figure.text(0.03, (0.20 - 0.11 * i) / height, line[:190], fontsize=5.8, va="bottom", color="#555555")
+    lines = [part for line in style.footer for part in wrap(line, round(20.5 * style.size_inches))]
+    for i, line in enumerate(lines[:FOOTER_LINES]):
+        figure.text(0.03, (0.27 - 0.10 * i) / height, line, fontsize=5.8, va="bottom", color="#555555")
