@@ -2,13 +2,14 @@
 
 ================  =====================================================================================
 ``files``         which files an inventory names, and one reader per format
-``shapefile``         whether a shapefile is complete, which GDAL does not tell
+``shapefile``     whether a shapefile is complete, which GDAL does not tell
 ``years``         the Arctic year of each feature: from a column, the file name, or a column per year
 ``geometry``      any coordinate system to the equal-area plane and back; repair of polygons
+``cleaning``      missing, empty, invalid, far-away and repeated features
 ``report``        counts of features in, kept and rejected by reason
 ``inventory``     all of that: files -> clean features, footprint and report, and their storage
-``footprint``     where an inventory looked, and how much land of each cell that is
-``observed``          how much of the land of each cell that is
+``footprint``     where an inventory looked, and in which years
+``observed``      how much of the land of each cell that is
 ``overlay``       polygons cut at the borders of cells, overlapping outlines joined
 ``density``       the labels of one grid and year
 ================  =====================================================================================

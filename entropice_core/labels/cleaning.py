@@ -97,7 +97,7 @@ def reject_duplicates(features: pd.DataFrame, sieve: Sieve) -> None:
     # The area of an outline follows from the outline, that of a point does not.
     area = np.where(shapely.get_dimensions(plane) == 0, features["area_m2"].to_numpy()[kept], 0.0)
     key = pd.DataFrame({"year": year, "area": area, "outline": shapely.to_wkb(shapely.normalize(plane))})
-    repeats = key.duplicated().to_numpy()
+    repeats = key.duplicated().to_numpy(copy=True)
     once = np.flatnonzero(~repeats)
     repeats[once[_repeats_nearly(plane[once], year[once], area[once])]] = True
     duplicate = np.zeros(len(features), dtype=bool)

@@ -87,9 +87,8 @@ def polygons_of(geometry: BaseGeometry) -> BaseGeometry:
     while any(part.geom_type in ("GeometryCollection", "MultiPolygon") for part in parts):
         parts = shapely.get_parts(parts)
     areal = [part for part in parts if part.geom_type == "Polygon" and not part.is_empty]
-    if len(areal) == 1:
-        return areal[0]
-    return shapely.MultiPolygon(areal) if areal else shapely.Polygon()
+    only: BaseGeometry = areal[0] if len(areal) == 1 else shapely.MultiPolygon(areal) if areal else shapely.Polygon()
+    return only
 
 
 def crs_label(crs: CRS) -> str:
@@ -149,13 +148,13 @@ def _edge_lengths(geometries: Geometries) -> Float64:
     """Length of edge, m, that stays straight in degrees: (n,). Shorter at the pole, within 20,000 edges a geometry."""
     to_pole = np.nan_to_num(shapely.distance(shapely.boundary(geometries), shapely.Point(0.0, 0.0)), nan=np.inf)
     shortest = np.maximum(shapely.length(geometries) / 20_000.0, 1e-3)
-    return np.clip(0.005 * to_pole, np.minimum(shortest, MAX_EDGE_M), MAX_EDGE_M)
+    return np.clip(0.002 * to_pole, np.minimum(shortest, MAX_EDGE_M), MAX_EDGE_M)
 
 
 def _halves_in_degrees(geometry: BaseGeometry) -> list[BaseGeometry]:
     """Cut a geometry of the plane along the meridians 0 and 180, and give the western and eastern parts in degrees."""
     reach = 2e7  # beyond the south pole
-    halves = []
+    halves: list[BaseGeometry] = []
     for side in (-1.0, 1.0):
         # With the pole among its corners a half that encloses the pole gets it as a corner.
         half = shapely.Polygon([(0, -reach), (0, 0), (0, reach), (side * reach, reach), (side * reach, -reach)])

@@ -10,7 +10,7 @@ import shapely
 from entropice_core.grids.base import Float64, Geometries
 from entropice_core.grids.land import LandSamples
 from entropice_core.grids.projection import to_equal_area
-from entropice_core.labels.overlay import CellIndex, Index, lies_in
+from entropice_core.labels.overlay import CellIndex, Index, lies_in, to_points
 
 MIN_SAMPLES = 20
 """With fewer land blocks in a cell the area share is the better estimate: n blocks err by about 0.5 / sqrt(n)."""
@@ -62,7 +62,7 @@ def _land_share(index: CellIndex, parts: Geometries, land: LandSamples) -> tuple
     cell = index.position(index.grid.locate(land.lon, land.lat))
     known = cell >= 0
     cell, weight = cell[known], land.area_m2[known].astype(np.float64)
-    inside = lies_in(shapely.points(*to_equal_area(land.lon[known], land.lat[known])), parts)
+    inside = lies_in(to_points(*to_equal_area(land.lon[known], land.lat[known])), parts)
     total = np.bincount(cell, weights=weight, minlength=index.ids.size)
     seen = np.bincount(cell, weights=weight * inside, minlength=index.ids.size)
     share = np.divide(seen, total, out=np.zeros(index.ids.size), where=total > 0.0)

@@ -59,11 +59,16 @@ class CellIndex:
 
     @cached_property
     def _centers(self) -> shapely.STRtree:
-        return shapely.STRtree(shapely.points(*to_equal_area(*self.grid.centers(self.ids))))
+        return shapely.STRtree(to_points(*to_equal_area(*self.grid.centers(self.ids))))
 
     @cached_property
     def _reach(self) -> float:
         return REACH_FACTOR * float(np.sqrt(self.max_area_m2))
+
+
+def to_points(x: Float64, y: Float64) -> Geometries:
+    """Points of the plane: (n,), (n,) -> (n,)."""
+    return np.asarray(shapely.points(x, y), dtype=object)
 
 
 def join_overlapping(polygons: Geometries) -> Geometries:

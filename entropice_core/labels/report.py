@@ -33,7 +33,7 @@ class Sieve:
     >>> sieve.reject(np.array([True, False, False]), "no_year")
     >>> sieve.reject(np.array([True, True, False]), "zero_area")
     >>> sieve.counts(), sieve.is_kept.tolist()
-    ({'no_year': 1, 'zero_area': 1}, [False, False, True])
+    ({'zero_area': 1, 'no_year': 1}, [False, False, True])
     """
 
     def __init__(self, size: int) -> None:

@@ -78,6 +78,7 @@ def test_a_footprint_that_is_no_area_is_an_error(
         read_footprint("rts", config(), tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
 def test_a_footprint_without_coordinate_system_uses_the_declared_one(tmp_path: Path, frame: Frame) -> None:
     frame([shapely.box(120, 70, 122, 72)], crs=None, id=[1]).to_file(tmp_path / "seen.shp")
     with pytest.raises(SourceError, match=r"inventories\.rts\.footprint"):
