@@ -20,7 +20,7 @@ from entropice_core.grids.land import land_samples
 from entropice_core.grids.projection import split_ring, to_equal_area, to_lonlat
 
 _SOUTH = 59.0  # cells whose centre is north of 60 reach about a degree further
-_CLUSTERS = 3_200  # clusters in an average year and world, before the footprint
+_CLUSTERS = 1_700  # clusters in an average year and world, before the footprint
 _SLUMPS_PER_CLUSTER = 5.0
 _CLUSTER_RADIUS_M = 4_000.0
 _MEDIAN_AREA_M2, _LOG_AREA_SPREAD = 4_500.0, 1.0
@@ -156,14 +156,11 @@ def _with_awkward_ones(slumps: pd.DataFrame, world: World) -> pd.DataFrame:
     """Add outlines that are there twice, cross themselves, are empty or lie outside the footprint."""
     rng = np.random.default_rng((world.seed, 27))
     extra = {kind: slumps.sample(n, replace=True, random_state=rng) for kind, n in _AWKWARD.items()}
-    extra["self_crossing"] = extra["self_crossing"].assign(
-        polygon=[_twist(p) for p in extra["self_crossing"]["polygon"]]
-    )
-    extra["empty"] = extra["empty"].assign(polygon=[shapely.Polygon()] * _AWKWARD["empty"])
-    sea = _outlines(
-        rng.normal(0.0, 50_000.0, (_AWKWARD["outside"], 2)), np.full(_AWKWARD["outside"], 5e3), rng.random(8)
-    )
-    extra["outside"] = extra["outside"].assign(polygon=sea)  # on the ice near the pole, which nobody looked at
+    extra["self_crossing"]["polygon"] = extra["self_crossing"]["polygon"].map(_twist)
+    extra["empty"]["polygon"] = extra["empty"]["polygon"].map(lambda _: shapely.Polygon())
+    n = _AWKWARD["outside"]
+    # On the sea ice near the pole, where nobody looked.
+    extra["outside"]["polygon"] = _outlines(rng.normal(0.0, 50_000.0, (n, 2)), np.full(n, 5_000.0), rng.random(n))
     return pd.concat([slumps, *extra.values()], ignore_index=True)
 
 

@@ -70,9 +70,9 @@ class World:
     def temperature_degc(self, lon: Float64, lat: Float64, year: int) -> Float64:
         """Mean 2 m temperature of the months October (of the year before) to September, degrees C: (12, n)."""
         warmth, inland = self._warmth(lon, lat), to_unit_interval(self._continentality(lon, lat))
-        mean = -4.0 - 0.62 * (lat - 60.0) + 2.2 * warmth - _LAPSE_K_PER_M * self.base_height_m(lon, lat)
+        mean = -0.5 - 0.62 * (lat - 60.0) + 2.2 * warmth - _LAPSE_K_PER_M * self.base_height_m(lon, lat)
         season = np.cos(2.0 * np.pi * (MONTHS - 7.4) / 12.0)
-        amplitude = 11.0 + 9.0 * inland
+        amplitude = 12.0 + 9.0 * inland
         return mean + amplitude * season[:, None] + 1.3 * self._anomalies(1, year, 1500.0, lon, lat)
 
     def precipitation_mm_per_day(self, lon: Float64, lat: Float64, year: int) -> Float64:
@@ -101,7 +101,7 @@ class World:
         relief = (np.log(self.relief_m(lon, lat)) - 4.1) / 0.7
         ice = self.ground_ice(lon, lat)
         known = 1.1 * np.tanh(warm_enough) + cold_enough + 0.8 * relief + 0.8 * ice + 0.5 * relief * ice
-        rate: Float64 = known + 1.5 * self._patches(lon, lat)
+        rate: Float64 = known + 1.3 * self._patches(lon, lat)
         return rate
 
 
