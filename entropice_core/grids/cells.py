@@ -11,18 +11,11 @@ import numpy as np
 import xarray as xr
 
 from entropice_core.errors import ConfigError, GridError
-from entropice_core.grids.base import ELLIPSOID, Grid, UInt64
+from entropice_core.grids.base import Grid, UInt64
 from entropice_core.grids.land import land_fraction, mask_version
 from entropice_core.grids.study_area import StudyArea
 
 VERSION = "1"
-DGGS_CONVENTION: dict[str, str] = {
-    "uuid": "7b255807-140c-42ca-97f6-7a1cfecdbc38",
-    "schema_url": "https://raw.githubusercontent.com/zarr-conventions/dggs/refs/tags/v1/schema.json",
-    "spec_url": "https://github.com/zarr-conventions/dggs/blob/v1/README.md",
-    "name": "dggs",
-    "description": "Discrete Global Grid Systems convention for zarr",
-}
 
 
 def build_cells(grid: Grid, area: StudyArea, min_land_fraction: float) -> xr.Dataset:
@@ -80,24 +73,7 @@ def cell_coordinates(grid: Grid, cell_ids: UInt64) -> xr.Dataset:
         "lon": ("cell", lon, {"standard_name": "longitude", "long_name": "cell centre", "units": "degrees_east"}),
         "lat": ("cell", lat, {"standard_name": "latitude", "long_name": "cell centre", "units": "degrees_north"}),
     }
-    return xr.Dataset(coords=coords, attrs={"Conventions": "CF-1.11", "grid": grid.key} | dggs_attrs(grid))
-
-
-def dggs_attrs(grid: Grid) -> dict[str, Any]:
-    """Attributes of a dataset in the zarr ``dggs`` convention v1 (github.com/zarr-conventions/dggs)."""
-    attrs = grid.attrs()
-    description = {
-        "name": grid.name,
-        "refinement_level": grid.level,
-        # The convention spells the axis otherwise than xdggs does.
-        "ellipsoid": {"semi_major_axis" if key == "semimajor_axis" else key: ELLIPSOID[key] for key in ELLIPSOID},
-        "spatial_dimension": "cell",
-        "coordinate": "cell_ids",
-        "compression": "none",
-    }
-    if "indexing_scheme" in attrs:
-        description["indexing_scheme"] = attrs["indexing_scheme"]
-    return {"zarr_conventions": [dict(DGGS_CONVENTION)], "dggs": description}
+    return xr.Dataset(coords=coords, attrs={"Conventions": "CF-1.11", "grid": grid.key})
 
 
 def check_grid(dataset: xr.Dataset, grid: Grid, what: str = "The dataset") -> None:
