@@ -56,24 +56,25 @@ def metadata_of(outcome: Outcome, description: Description, findings: Sequence[F
     if description.picture is not None:
         picture = b64encode(description.picture).decode("ascii")
         found["preview"] = dg.MetadataValue.md(f"![{outcome.product.title}](data:image/png;base64,{picture})")
-    found |= {
-        "built": dg.MetadataValue.bool(outcome.built),
-        "seconds": dg.MetadataValue.float(round(float(outcome.seconds), 3)),
-        **{name: to_metadata(value) for name, value in description.facts.items()},
-        **_tracking(outcome.extra),
-    }
     if findings:
         said = [f"- {'✓' if f.verdict.passed else '✗'} {f.check.name}: {f.verdict.sentence}" for f in findings]
         found["checks"] = dg.MetadataValue.md("\n".join(said))
+    if description.notes:
+        found["notes"] = dg.MetadataValue.md("\n".join(f"- {note}" for note in description.notes))
+    found |= _tables(description, "counts")
+    found |= _tracking(outcome.extra)
+    found |= {name: to_metadata(value) for name, value in description.facts.items()}
+    found |= {"built": to_metadata(outcome.built), "seconds": to_metadata(round(float(outcome.seconds), 3))}
+    found |= _tables(description, "statistics", "inputs", "sources")
     if description.rows is not None:
         found["dagster/row_count"] = dg.MetadataValue.int(int(description.rows))
     if description.columns:
         found["dagster/column_schema"] = dg.MetadataValue.table_schema(_schema(description.columns))
-    if description.notes:
-        found["notes"] = dg.MetadataValue.md("\n".join(f"- {note}" for note in description.notes))
-    tables = ("counts", "statistics", "inputs", "sources")
-    found |= {name: to_table(rows) for name in tables if (rows := getattr(description, name))}
     return found
+
+
+def _tables(description: Description, *names: str) -> Metadata:
+    return {name: to_table(rows) for name in names if (rows := getattr(description, name))}
 
 
 def _schema(columns: list[Column]) -> dg.TableSchema:

@@ -137,15 +137,21 @@ def _statistics_row(name: str, item: Any) -> Row:
 def _columns_of_dataset(dataset: "xr.Dataset") -> list[Column]:
     """List coordinates and variables; a (cell, feature) array is one column per feature."""
     columns: list[Column] = []
-    for name, array in dataset.variables.items():
-        if "feature" not in array.dims:
-            described = _words(array.attrs.get("long_name", ""), array.attrs.get("units", ""))
-            columns.append(Column(str(name), str(array.dtype), described))
+    for name in (*dataset.coords, *dataset.data_vars):
+        array = dataset[name]
+        if array.dims and "feature" not in array.dims:
+            columns.append(Column(str(name), str(array.dtype), _variable_words(array.attrs)))
     if "features" in dataset:
         kind, units, words = dataset["features"].dtype, dataset["unit"].values, dataset["long_name"].values
         names = dataset["feature"].values
         columns += [Column(str(n), str(kind), _words(w, u)) for n, w, u in zip(names, words, units, strict=True)]
     return columns
+
+
+def _variable_words(attrs: Mapping[Any, Any]) -> str:
+    if "grid_name" in attrs:  # xdggs allows no long_name beside its own attributes
+        return f"cell of {attrs['grid_name']} level {attrs.get('level')}"
+    return _words(attrs.get("long_name", ""), attrs.get("units", ""))
 
 
 def _words(long_name: Any, unit: Any) -> str:

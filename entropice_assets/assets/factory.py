@@ -60,7 +60,7 @@ def make_asset(product: Product, graph: Graph, partitions: StudyPartitions) -> d
         group_name=product.group,
         description=describe_product(product),
         kinds=KINDS[product.kind],
-        tags={"entropice/room": product.group},
+        tags={"entropice/kind": product.kind},
         code_version=product.code_version,
         pool="training" if product.kind == "model" else None,
     )
