@@ -272,14 +272,15 @@ def gc(study: StudyName = None, *, grace_hours: float = 24.0, dry_run: bool = Fa
         Only say what would be removed.
     """
     from entropice_core.pipeline.product import Context
-    from entropice_core.pipeline.status import tracked_digests
+    from entropice_core.pipeline.status import sweep_scratch, tracked_digests
 
     loaded, settings = _load(study)
     context = Context(loaded, settings)
     removed = context.store.gc(grace_seconds=grace_hours * 3600, keep_digests=tracked_digests(context), dry_run=dry_run)
-    for item in removed:
+    left = sweep_scratch(settings, grace_hours * 3600, dry_run)
+    for item in [*removed, *left]:
         console.print(str(item), highlight=False, soft_wrap=True)
-    console.print(f"{loaded.study.name}: {len(removed)} {'would be ' if dry_run else ''}removed")
+    console.print(f"{loaded.study.name}: {len(removed) + len(left)} {'would be ' if dry_run else ''}removed")
 
 
 @app.command

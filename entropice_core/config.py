@@ -340,6 +340,11 @@ class Settings(Strict):
             )
         return self.data
 
+    @property
+    def scratch(self) -> Path:
+        """Return the folder of files that are not published yet."""
+        return self.home / "scratch"
+
     def store_root(self, study: Study) -> Path:
         """Return the folder of the study's store."""
         return self.home / "store" / study.study.name

@@ -75,9 +75,9 @@ class Context:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Give a folder for the files of a bundle; it is gone afterwards."""
-        self.settings.home.mkdir(parents=True, exist_ok=True)
-        folder = Path(mkdtemp(prefix=".bundle-", dir=self.settings.home))
+        """Give a folder for the files of a bundle; it is gone afterwards (``entropice gc`` sweeps what a kill left)."""
+        self.settings.scratch.mkdir(parents=True, exist_ok=True)
+        folder = Path(mkdtemp(prefix="bundle-", dir=self.settings.scratch))
         try:
             yield folder
         finally:

@@ -1,10 +1,14 @@
 """What a store holds of a study: current, stale, missing; and from what a partition was made."""
 
 import json
+import shutil
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.tree import Tree
 
+from entropice_core.config import Settings
 from entropice_core.errors import MissingPartitionError
 from entropice_core.pipeline.product import Context, Product
 from entropice_core.pipeline.run import Graph, recipe_of
@@ -79,6 +83,14 @@ def _grow(context: Context, tree: Tree, dataset: str, partition: Partition, seen
         else:
             seen.add((ref.dataset, str(ref.partition)))
             _grow(context, branch, ref.dataset, ref.partition, seen)
+
+
+def sweep_scratch(settings: Settings, grace_seconds: float, dry_run: bool = False) -> list[Path]:
+    """Remove what killed processes left among the files that were not published yet; return the folders."""
+    old = [p for p in settings.scratch.glob("bundle-*") if p.stat().st_mtime < time.time() - grace_seconds]
+    for folder in old if not dry_run else ():
+        shutil.rmtree(folder, ignore_errors=True)
+    return sorted(old)
 
 
 def tracked_digests(context: Context) -> list[str]:
