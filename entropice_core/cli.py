@@ -278,8 +278,10 @@ def gc(study: StudyName = None, *, grace_hours: float = 24.0, dry_run: bool = Fa
     context = Context(loaded, settings)
     removed = context.store.gc(grace_seconds=grace_hours * 3600, keep_digests=tracked_digests(context), dry_run=dry_run)
     left = sweep_scratch(settings, grace_hours * 3600, dry_run)
-    for item in [*removed, *left]:
-        console.print(str(item), highlight=False, soft_wrap=True)
+    for item in removed:
+        console.print(f"{item.reason}: {item.path} ({item.size:,} bytes)", highlight=False, soft_wrap=True)
+    for folder in left:
+        console.print(f"unpublished files of a killed process: {folder}", highlight=False, soft_wrap=True)
     console.print(f"{loaded.study.name}: {len(removed) + len(left)} {'would be ' if dry_run else ''}removed")
 
 

@@ -81,6 +81,13 @@ def land_samples(min_latitude: float, step: int = 4) -> LandSamples:
     return LandSamples(*(np.concatenate(column) for column in columns))
 
 
+def land_samples_for(lat: npt.ArrayLike, area_m2: npt.ArrayLike) -> LandSamples:
+    """Land blocks as fine as some cells need, down to the southern edge of the southernmost: (n,) deg, (n,) m2."""
+    areas = np.asarray(area_m2, dtype=np.float64)
+    reach = float(np.degrees(np.sqrt(areas.max()) / SEMIMAJOR_AXIS_M))
+    return land_samples(max(float(np.min(lat)) - reach, 0.0), _step_for(float(areas.mean())))
+
+
 def land_blocks(min_latitude: float, step: int) -> Iterator[LandSamples]:
     """All blocks north of a latitude, sea included, one degree of latitude at a time from the pole southward."""
     if not 0.0 <= min_latitude < 90.0 or step < 1 or _ROWS_PER_READ % step:

@@ -47,14 +47,14 @@ def inventory(name: str, context: Context, _: Partition, folder: Path) -> Built:
 
 def labels(name: str, context: Context, partition: Partition, _: Path) -> Built:
     """Put one inventory on the cells of one grid and year."""
-    from entropice_core.grids.land import land_samples
+    from entropice_core.grids.land import land_samples_for
     from entropice_core.labels.density import label_cells, summary
     from entropice_core.labels.inventory import read_back
 
     stored = read_back(context.store.path(f"inventory.{name}", Partition()))
     grid = context.grid(partition)
     here = context.open("cells", Partition(partition.grid))
-    land = land_samples(context.area.min_latitude)
+    land = land_samples_for(here["lat"].values, here["area_m2"].values)
     made = label_cells(stored, grid, here, context.area, int(partition.year or 0), land)
     return Built(_decorated(context, partition, made), counts=summary(made), schema="labels")
 
