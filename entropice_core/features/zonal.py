@@ -228,14 +228,16 @@ def _on_sphere(lon: Float64, lat: Float64) -> Float64:
 class ZonalSums:
     """Running sums of some layers of pixels in cells; blocks may be added one after the other.
 
-    With pixel values x, weights a (m2) and a fixed shift s near the mean: sum a, sum a (x - s), sum a (x - s)^2.
-    The shift keeps the variance right when values are large beside their spread. Arrays are (cells, layers).
+    With pixel values x, weights a (m2) and a fixed shift s near the mean: sum a, sum a x, sum a (x - s) and
+    sum a (x - s)^2. The shift keeps the variance right when values are large beside their spread; the mean goes without
+    it, so that the mean of zeros is 0 and not -5e-13. Arrays are (cells, layers).
     """
 
     n_cells: int
     n_layers: int
     with_extremes: bool = False
     weight: Float64 = field(init=False)
+    total: Float64 = field(init=False)
     first: Float64 = field(init=False)
     second: Float64 = field(init=False)
     low: Float64 = field(init=False)
@@ -244,7 +246,7 @@ class ZonalSums:
 
     def __post_init__(self) -> None:
         shape = (self.n_cells, self.n_layers)
-        self.weight, self.first, self.second = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        self.weight, self.total, self.first, self.second = np.zeros((4, *shape))
         self.low, self.high = np.full(shape, np.inf), np.full(shape, -np.inf)
 
     def add(self, weights: sparse.csr_array, values: Float64) -> None:
@@ -255,6 +257,7 @@ class ZonalSums:
             self.shift = np.where(valid, values, 0.0).sum(axis=0) / count
         shifted = np.where(valid, values - self.shift, 0.0)
         self.weight += weights @ valid.astype(np.float64)
+        self.total += weights @ np.where(valid, values, 0.0)
         self.first += weights @ shifted
         self.second += weights @ (shifted * shifted)
         if self.with_extremes:
@@ -276,11 +279,10 @@ class ZonalSums:
         """
         has_pixels = self.weight > 0.0
         weight = np.where(has_pixels, self.weight, 1.0)
-        mean = self.first / weight
         if name == "mean":
-            value = mean + (0.0 if self.shift is None else self.shift)
+            value = self.total / weight
         elif name == "std":
-            value = np.sqrt(np.maximum(self.second / weight - mean * mean, 0.0))
+            value = np.sqrt(np.maximum(self.second / weight - (self.first / weight) ** 2, 0.0))
         else:
             value = self._extreme(name)
         return np.where(has_pixels, value, np.nan)

@@ -7,6 +7,7 @@ import shapely
 from exactextract import exact_extract
 from exactextract.raster import NumPyRasterSource
 from pyproj import CRS
+from scipy import sparse
 
 from entropice_core.features import zonal
 from entropice_core.features.layout import RasterLayout
@@ -168,8 +169,6 @@ def test_a_cell_without_a_valid_pixel_is_nan_in_every_statistic(grid, cell_ids):
 def test_the_spread_of_large_values_is_not_lost_to_rounding():
     rng = np.random.default_rng(8)
     values = 1e8 + rng.normal(0.0, 0.5, (400, 1))
-    from scipy import sparse
-
     sums = ZonalSums(1, 1)
     sums.add(sparse.csr_array(np.ones((1, 400)) * 1e6), values)
     assert sums.statistic("std")[0, 0] == pytest.approx(values.std(), rel=1e-5)
@@ -185,3 +184,12 @@ def test_pixels_far_from_all_cells_are_never_located(monkeypatch):
     total = total_weights(ZonalWeights(global_layout(0.25), grid, ids))
     np.testing.assert_allclose(total, grid.areas_m2(ids), rtol=0.09)
     assert 90 * ids.size < sum(asked) < 5_000 * ids.size
+
+
+def test_the_mean_of_zeros_is_zero_though_other_cells_hold_thousands():
+    """With sums about a common shift the mean of zeros was -5e-13, which is below the valid range of a height."""
+    values = np.r_[np.zeros(50), np.random.default_rng(9).uniform(0.0, 3_000.0, 50)][:, None]
+    areas = np.random.default_rng(10).uniform(1e6, 9e7, 50)
+    sums = ZonalSums(2, 1)
+    sums.add(sparse.csr_array(np.kron(np.eye(2), areas)), values)
+    assert sums.statistic("mean")[0, 0] == 0.0
