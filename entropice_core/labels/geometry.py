@@ -145,10 +145,15 @@ def _cut_edges(ring: Float64) -> Float64:
 
 
 def _edge_lengths(geometries: Geometries) -> Float64:
-    """Length of edge, m, that stays straight in degrees: (n,). Shorter at the pole, within 20,000 edges a geometry."""
-    to_pole = np.nan_to_num(shapely.distance(shapely.boundary(geometries), shapely.Point(0.0, 0.0)), nan=np.inf)
-    shortest = np.maximum(shapely.length(geometries) / 20_000.0, 1e-3)
-    return np.clip(0.002 * to_pole, np.minimum(shortest, MAX_EDGE_M), MAX_EDGE_M)
+    """Length of edge, m, that stays straight enough in degrees to change areas by less than 1e-5: (n,).
+
+    An edge of length L at the distance R from the pole bends away by an area of at most L**3 / (12 R). Edges become
+    short at the pole, but never so short that a geometry has more than 20,000 more of them.
+    """
+    to_pole = np.nan_to_num(shapely.distance(shapely.boundary(geometries), shapely.Point(0.0, 0.0)))
+    around = shapely.length(geometries)
+    straight = np.sqrt(5e-5 * to_pole * around / 4.0)
+    return np.clip(straight, np.clip(around / 20_000.0, 1e-3, MAX_EDGE_M), MAX_EDGE_M)
 
 
 def _halves_in_degrees(geometry: BaseGeometry) -> list[BaseGeometry]:
