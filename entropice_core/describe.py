@@ -139,7 +139,7 @@ def _columns_of_dataset(dataset: "xr.Dataset") -> list[Column]:
     columns: list[Column] = []
     for name in (*dataset.coords, *dataset.data_vars):
         array = dataset[name]
-        if array.dims and "feature" not in array.dims:
+        if {"cell", "row"} & set(array.dims) and "feature" not in array.dims:
             columns.append(Column(str(name), str(array.dtype), _variable_words(array.attrs)))
     if "features" in dataset:
         kind, units, words = dataset["features"].dtype, dataset["unit"].values, dataset["long_name"].values

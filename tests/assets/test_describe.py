@@ -5,10 +5,11 @@ from io import BytesIO
 import dagster as dg
 import numpy as np
 import pytest
+import xarray as xr
 from PIL import Image
 
 from entropice_assets.values import to_metadata, to_plain, to_table
-from entropice_core.describe import MAX_PICTURE_BYTES, MAX_ROWS, _cut, flatten, small_png
+from entropice_core.describe import MAX_PICTURE_BYTES, MAX_ROWS, Column, _columns_of_dataset, _cut, flatten, small_png
 
 
 def noisy_png(width: int, height: int) -> bytes:
@@ -72,3 +73,24 @@ def test_a_column_with_a_cut_line_is_shown_as_text() -> None:
     table = to_table([{"what": "kept", "number": 1234}, {"what": "and 1 more", "number": ""}])
     assert [column.type for column in table.schema.columns] == ["string", "string"]
     assert table.records[0].data == {"what": "kept", "number": "1,234"}
+
+
+def test_columns_come_with_units_coordinates_first_and_without_helpers() -> None:
+    dataset = xr.Dataset(
+        {
+            "crs": ((), np.int8(0)),
+            "area_m2": ("cell", [1.0], {"long_name": "area", "units": "m2"}),
+            "features": (("cell", "feature"), np.zeros((1, 1), np.float32)),
+        },
+        coords={
+            "cell_ids": ("cell", np.array([5], np.uint64), {"grid_name": "h3", "level": 3}),
+            "feature": ["t2m"],
+            "unit": ("feature", ["degC"]),
+            "long_name": ("feature", ["2 m temperature"]),
+        },
+    )
+    assert _columns_of_dataset(dataset) == [
+        Column("cell_ids", "uint64", "cell of h3 level 3"),
+        Column("area_m2", "float64", "area [m2]"),
+        Column("t2m", "float32", "2 m temperature [degC]"),
+    ]
