@@ -74,7 +74,8 @@ def _same_features(features: Mapping[int, xr.Dataset]) -> np.ndarray:
 
 def _observed(labels: xr.Dataset, minimum: float) -> np.ndarray:
     fraction = labels["observed_fraction"].values
-    return np.isfinite(labels["density"].values) & (fraction >= minimum)
+    observed: np.ndarray = np.isfinite(labels["density"].values) & (fraction >= minimum)
+    return observed
 
 
 def _counts(labels: Mapping[int, xr.Dataset], kept: Mapping[int, np.ndarray], minimum: float) -> dict[str, int]:
