@@ -110,7 +110,7 @@ def flatten(counts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping):
             yield from flatten(value, f"{label}: ")
         elif isinstance(value, bool | int | float | str):
-            yield label, value
+            yield label, round(value, 6) if isinstance(value, float) else value
 
 
 def _cut(rows: list[Row]) -> list[Row]:
