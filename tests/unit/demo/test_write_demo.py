@@ -14,12 +14,24 @@ import pytest
 import rasterio
 import shapely
 import xarray as xr
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from entropice_core.config import load_study
 from entropice_core.demo import DEMO_SEED, DEMO_YEARS, write_demo
 from entropice_core.demo.write import MARKER, is_complete
 from entropice_core.errors import ConfigError
+from entropice_core.grids import parse_grid_key
+from entropice_core.grids.cells import build_cells
 from entropice_core.grids.land import land_samples
+from entropice_core.grids.study_area import StudyArea
+from entropice_core.labels.density import label_cells
+from entropice_core.labels.inventory import read_inventory
+from entropice_core.sources import open_source
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +177,22 @@ def test_the_marker_says_what_the_demo_was_made_of(demo):
     marker = json.loads((demo / MARKER).read_text())
     assert marker["seed"] == DEMO_SEED and marker["years"] == list(DEMO_YEARS)
     assert set(marker["files"]) == set(contents(demo)) - {MARKER}
+
+
+def test_slumps_can_be_predicted_in_part(demo):
+    """Through the real readers: skill must be well above chance, and well below certainty."""
+    study, area, grid = load_study("demo"), StudyArea(60.0), parse_grid_key("healpix-6")
+    inventory = read_inventory("darts", study.inventories["darts"], demo, area, list(DEMO_YEARS))
+    cells = build_cells(grid, area, study.study_area.min_land_fraction)
+    labels = label_cells(inventory, grid, cells, area, 2022, land_samples(60.0))
+    observed = labels["observed_fraction"].values >= study.target.min_observed_fraction
+    assert 0.35 < observed.mean() < 0.7
+    positive = labels["density"].values[observed] > 0.0
+    assert 0.15 < positive.mean() < 0.25
+    sources = [open_source(name, config, demo) for name, config in study.sources.items()]
+    table = np.hstack([source.features(grid, cells, 2022)["features"].values for source in sources])[observed]
+    assert 0.0 < np.isnan(table).any(axis=1).mean() < 0.02  # the void of the terrain
+    model = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression(C=0.1, max_iter=2_000))
+    blocks = grid.parents(cells["cell_ids"].values[observed], study.folds.block_level["healpix"])
+    guess = cross_val_predict(model, table, positive, groups=blocks, cv=GroupKFold(5), method="predict_proba")[:, 1]
+    assert 0.7 < roc_auc_score(positive, guess) < 0.92
