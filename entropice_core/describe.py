@@ -269,9 +269,11 @@ def small_png(png: bytes, limit: int = MAX_PICTURE_BYTES, width: int = 640) -> b
         width = min(width, image.width)
         size = (width, max(1, round(image.height * width / image.width)))
         scaled = image if width == image.width else image.resize(size, Image.Resampling.LANCZOS)
-        for colours in (128, 64, 32):
+        for colours in (128, 96, 64):
+            # maximum coverage keeps the rare ends of a colour scale, which a median cut merges with their neighbours
+            reduced = scaled.quantize(colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
             buffer = BytesIO()
-            scaled.quantize(colours, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
-            if buffer.tell() <= limit or (width < 200 and colours == 32):
+            reduced.save(buffer, format="PNG", optimize=True)
+            if buffer.tell() <= limit or (width < 200 and colours == 64):
                 return buffer.getvalue()
         width = int(width * 0.85)

@@ -94,3 +94,15 @@ def test_columns_come_with_units_coordinates_first_and_without_helpers() -> None
         Column("area_m2", "float64", "area [m2]"),
         Column("t2m", "float32", "2 m temperature [degC]"),
     ]
+
+
+def test_a_small_picture_keeps_both_ends_of_the_colour_scale() -> None:
+    """Nearly all cells are dark, a few are yellow: the few are what one looks for."""
+    rng = np.random.default_rng(1)
+    values = np.clip(rng.normal(40, 12, (600, 600, 3)), 0, 90).astype(np.uint8)
+    values[290:310, 290:310] = (253, 231, 37)
+    buffer = BytesIO()
+    Image.fromarray(values).save(buffer, format="PNG")
+    with Image.open(BytesIO(small_png(buffer.getvalue()))) as image:
+        middle = image.convert("RGB").getpixel((image.width // 2, image.height // 2))
+    assert middle == pytest.approx((253, 231, 37), abs=12)
