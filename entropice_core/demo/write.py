@@ -20,7 +20,7 @@ from entropice_core.demo.slumps import write_inventory
 from entropice_core.demo.world import World
 from entropice_core.errors import ConfigError
 
-VERSION = "1"
+VERSION = "2"
 MARKER = "demo.json"
 _FOLDERS = ("darts", "embedding", "era5", "terrain")
 
