@@ -22,6 +22,7 @@ class StudyPartitions:
     """The partitions of one study. Definitions are shared, as Dagster compares them by what they hold."""
 
     def __init__(self, study: Study) -> None:
+        self.study = study
         first, last = study.study.years.first, study.study.years.last
         self.grid = dg.StaticPartitionsDefinition(list(study.study.grids))
         # `end` alone would hide years that the clock has not reached; the study says which years there are.

@@ -9,7 +9,8 @@ import os
 import dagster as dg
 from pydantic import Field
 
-from entropice_core.config import Settings, load_study
+from entropice_core.config import Settings, Study, load_study
+from entropice_core.errors import ProvenanceError
 from entropice_core.pipeline.product import Context, Say, silent
 
 
@@ -27,6 +28,19 @@ class EntropiceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         given = {f"ENTROPICE_{name}": value for name, value in fields.items() if value}
         return Settings.from_environment({**os.environ, **given})
 
-    def context(self, say: Say = silent) -> Context:
-        """Open the study for one run; progress is written to ``say``."""
-        return Context(load_study(self.study), self.settings(), say)
+    def context(self, say: Say = silent, expected: Study | None = None) -> Context:
+        """Open the study for one run; progress is written to ``say``.
+
+        Raises
+        ------
+        ProvenanceError
+            When it is not the study that the assets were made for, as after a change of ``study`` in the launchpad.
+        """
+        study = load_study(self.study)
+        if expected is not None and study != expected:
+            raise ProvenanceError(
+                f"The run is for the study {study.study.name!r} as {self.study} has it now, but the assets were made "
+                f"for {expected.study.name!r} as it was when Dagster loaded it: set ENTROPICE_STUDY and reload the "
+                "definitions."
+            )
+        return Context(study, self.settings(), say)

@@ -67,7 +67,9 @@ def make_asset(product: Product, graph: Graph, partitions: StudyPartitions) -> d
     def build(
         context: dg.AssetExecutionContext, config: BuildConfig, entropice: EntropiceResource
     ) -> Iterator[dg.MaterializeResult[None]]:
-        study, parts = entropice.context(context.log.info), dict[str | None, Part]()
+        parts: dict[str | None, Part] = {}
+        with as_failure():
+            study = entropice.context(context.log.info, partitions.study)
         for key in requested(context):
             with as_failure():
                 outcome = materialize(study, graph, product, to_partition(product, key), config.force)

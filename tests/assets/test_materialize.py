@@ -191,6 +191,14 @@ def test_an_impossible_value_fails_its_check_and_stops_the_run(runner: Runner, t
     assert runner.instance.get_materialized_partitions(dg.AssetKey(["features", "relief"])) == set()
 
 
+def test_a_run_for_another_study_than_the_assets_were_made_for_is_refused(runner: Runner, tiny: Tiny) -> None:
+    tiny.toml.write_text(tiny.toml.read_text().replace("seed = 7", "seed = 8"))
+    said = failure(runner.run("cells", partition="h3-3"))
+    assert said.metadata["error"].value == "ProvenanceError"
+    assert said.description.endswith("set ENTROPICE_STUDY and reload the definitions.")
+    assert tiny.context().store.datasets() == []
+
+
 def test_a_source_that_may_answer_later_is_tried_again() -> None:
     with pytest.raises(dg.RetryRequested) as caught, as_failure():
         raise RetryableSourceError("The service is busy; try again in a minute.")
