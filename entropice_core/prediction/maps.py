@@ -111,7 +111,8 @@ def cells_table(grid: Grid, dataset: xr.Dataset) -> gpd.GeoDataFrame:
     Cell ids are text, as many programs read 64-bit ids as rounded floats.
     """
     ids = dataset["cell_ids"].values
-    columns = {name: v.values for name, v in dataset.data_vars.items() if v.dims == ("cell",)}
+    names = sorted(str(name) for name, variable in dataset.data_vars.items() if variable.dims == ("cell",))
+    columns = {name: dataset[name].values for name in names}  # Zarr lists its members in any order
     table = gpd.GeoDataFrame(columns, geometry=grid.polygons(ids, crs="EPSG:4326"), crs="EPSG:4326")
     text = [f"{i:x}" for i in ids] if grid.name == "h3" else [str(i) for i in ids]
     table.insert(0, "cell_id", text)
