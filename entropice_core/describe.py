@@ -137,7 +137,7 @@ def _statistics_row(name: str, item: Any) -> Row:
 def _columns_of_dataset(dataset: "xr.Dataset") -> list[Column]:
     """List coordinates and variables; a (cell, feature) array is one column per feature."""
     columns: list[Column] = []
-    for name in (*dataset.coords, *dataset.data_vars):
+    for name in (*sorted(dataset.coords, key=str), *sorted(dataset.data_vars, key=str)):  # Zarr lists them in any order
         array = dataset[name]
         if {"cell", "row"} & set(array.dims) and "feature" not in array.dims:
             columns.append(Column(str(name), str(array.dtype), _variable_words(array.attrs)))
