@@ -141,8 +141,8 @@ BAD = [
     ({'year = { column = "year" }': 'year = { column = "yaer" }'}, "year"),
     ({"first = 2022, last = 2023": "first = 2022, last = 2024"}, "2024"),
     ({"terrain_10km.tif": "terrain_9km.tif"}, "terrain_9km.tif"),
-    ({"block_level = { h3 = 1, healpix = 3 }": "block_level = { h3 = 0, healpix = 3 }"}, "block"),
-    ({'positive = "presence"': 'positive = "density_above_quantile"\nquantile = 0.999999'}, "class"),
+    ({"\nn_folds = 3": "\nn_folds = 45"}, "block"),
+    ({'positive = "presence"': 'positive = "density_above_quantile"\nquantile = 0.999999'}, "positive row"),
 ]
 
 
@@ -194,7 +194,7 @@ def test_gc_keeps_what_is_current_and_what_tracking_refers_to(finished, tmp_path
     copy = Workplace(tmp_path, place.data, place.study)
     shutil.copytree(place.home, copy.home)
     before = copy.digests()
-    tiny_toml(tmp_path / "tiny.toml", {"n_clusters = 40, eps_c = 1.0": "n_clusters = 40, eps_c = 0.5"})
+    tiny_toml(tmp_path / "tiny.toml", {"n_clusters = 10, eps_c = 1.0": "n_clusters = 10, eps_c = 0.5"})
     changed = Workplace(tmp_path, place.data, tmp_path / "tiny.toml")
     changed.run()
     assert changed.digests()["model.espa/h3-3/all"] != before["model.espa/h3-3/all"]
