@@ -80,9 +80,9 @@ def binary_entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
     >>> binary_entropy(np.array([0.0, 0.5, 1.0])).tolist()
     [0.0, 1.0, 0.0]
     """
-    inside = np.clip(p, 1e-300, 1.0)
-    outside = np.clip(1.0 - p, 1e-300, 1.0)
-    return np.abs(-(inside * np.log2(inside) + outside * np.log2(outside)))
+    q = 1.0 - p
+    entropy = -(p * np.log2(np.where(p > 0, p, 1.0)) + q * np.log2(np.where(q > 0, q, 1.0)))
+    return np.abs(entropy)  # no minus zero
 
 
 def _describe(out: xr.Dataset, edge: float) -> None:

@@ -16,6 +16,7 @@ from rasterio.transform import from_origin
 from shapely.geometry import box
 
 from entropice_assets.build import build_defs
+from entropice_assets.keys import asset_key
 from entropice_assets.resources import EntropiceResource
 from entropice_core.config import Settings, load_study
 from entropice_core.pipeline.graph import build_graph
@@ -161,11 +162,11 @@ class Runner:
         first, dots, last = (partition or "").partition("...")
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
         return self.defs.resolve_implicit_global_asset_job_def().execute_in_process(
-            asset_selection=[dg.AssetKey(key.split("/")) for key in keys],
+            asset_selection=[asset_key(key.replace("/", ".")) for key in keys],
             partition_key=None if dots else partition,
             tags=tags if dots else None,
             instance=self.instance,
-            run_config={"ops": {key.replace("/", "__"): {"config": config} for key in keys}} if config else None,
+            run_config={"ops": {key.replace("/", "_"): {"config": config} for key in keys}} if config else None,
             raise_on_error=False,
         )
 

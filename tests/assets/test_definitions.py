@@ -72,7 +72,7 @@ def test_the_definitions_can_be_loaded_whole(defs: dg.Definitions) -> None:
 
 def test_every_product_is_one_asset_with_its_room_code_version_and_inputs(defs: dg.Definitions) -> None:
     graph = defs.resolve_asset_graph()
-    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {n.replace(".", "/") for n in GRAPH}
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {n.replace(".", "_") for n in GRAPH}
     for product in GRAPH.values():
         node = graph.get(asset_key(product.dataset))
         assert (node.group_name, node.code_version) == (product.group, product.code_version)
@@ -96,8 +96,8 @@ def test_only_checks_that_find_errors_stop_what_comes_after(defs: dg.Definitions
 
 def test_years_share_a_run_and_models_have_one_each(defs: dg.Definitions) -> None:
     graph = defs.resolve_asset_graph()
-    assert graph.get(dg.AssetKey(["labels", "darts"])).backfill_policy == dg.BackfillPolicy.multi_run(10)
-    assert graph.get(dg.AssetKey(["model", "espa"])).backfill_policy is None
+    assert graph.get(asset_key("labels.darts")).backfill_policy == dg.BackfillPolicy.multi_run(10)
+    assert graph.get(asset_key("model.espa")).backfill_policy is None
 
 
 def test_jobs_build_every_product_once_and_after_what_it_needs(defs: dg.Definitions) -> None:

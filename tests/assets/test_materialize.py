@@ -161,7 +161,7 @@ def test_a_ranged_run_that_fails_keeps_the_partitions_it_finished(runner: Runner
     result = runner.run("features/climate", partition="h3-3|2018...h3-3|2019")
     assert not result.success
     assert "climate_2019.tif is missing and files exist for 2018" in failure(result).description
-    done = runner.instance.get_materialized_partitions(dg.AssetKey(["features", "climate"]))
+    done = runner.instance.get_materialized_partitions(asset_key("features.climate"))
     assert done == {"h3-3|2018"}
     digest = tiny.context().store.manifest("features.climate", Partition("h3-3", 2018)).digest
     assert (last(runner, "features.climate", Partition("h3-3", 2018)).tags or {})["dagster/data_version"] == digest
@@ -188,7 +188,7 @@ def test_an_impossible_value_fails_its_check_and_stops_the_run(runner: Runner, t
     assert not found.passed and found.severity == dg.AssetCheckSeverity.ERROR
     assert found.description == "1 of 55 cells have no area."
     assert not result.success
-    assert runner.instance.get_materialized_partitions(dg.AssetKey(["features", "relief"])) == set()
+    assert runner.instance.get_materialized_partitions(asset_key("features.relief")) == set()
 
 
 def test_a_run_for_another_study_than_the_assets_were_made_for_is_refused(runner: Runner, tiny: Tiny) -> None:

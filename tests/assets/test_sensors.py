@@ -8,6 +8,7 @@ import dagster as dg
 import numpy as np
 import pytest
 
+from entropice_assets.keys import asset_key
 from entropice_assets.sensors import make_sensors
 from entropice_core.pipeline.run import materialize
 from entropice_core.storage.partition import Partition
@@ -48,7 +49,7 @@ def test_nothing_is_asked_for_while_no_file_changes(built: Tiny) -> None:
 def test_a_changed_file_asks_for_its_partitions_once(built: Tiny) -> None:
     write_raster(built.data / "climate_2018.tif", np.zeros((24, 72)))
     (first,), (second,) = look(built).run_requests, look(built).run_requests
-    assert first.asset_selection == [dg.AssetKey(["features", "climate"])]
+    assert first.asset_selection == [asset_key("features.climate")]
     assert (first.partition_key, first.job_name) == ("h3-3|2018", "step2_labels_features")
     assert first.run_key == second.run_key
 
@@ -68,7 +69,7 @@ def test_a_file_that_is_gone_is_named_and_does_not_hide_other_changes(built: Tin
     assert "climate_2018.tif is missing" in str(look(built).skip_message)
     write_raster(built.data / "relief.tif", np.zeros((24, 72)))
     (request,) = look(built).run_requests
-    assert request.asset_selection == [dg.AssetKey(["features", "relief"])]
+    assert request.asset_selection == [asset_key("features.relief")]
 
 
 def test_the_sensor_waits_until_somebody_switches_it_on(tiny: Tiny) -> None:

@@ -57,7 +57,7 @@ class Site:
             "repositoryLocationName": "entropice",
             "repositoryName": "__repository__",
             "jobName": "__ASSET_JOB",
-            "assetSelection": [{"path": asset.split("/")}],
+            "assetSelection": [{"path": [asset.replace("/", "_")]}],
             "assetCheckSelection": None,
         }
         tags = {"tags": [{"key": "dagster/partition", "value": partition}]}
