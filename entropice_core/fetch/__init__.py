@@ -1,0 +1,17 @@
+"""Fetching: files of other people's services, brought into the data folder whole or not at all.
+
+==============  ==========================================================================================
+``variables``   names, GRIB numbers and step types of the ERA5 variables that can be asked for
+``plan``        an Arctic year as requests to the Climate Data Store (CDS)
+``cds``         the CDS through its own client: credentials, one call, what its refusals mean
+``patience``    how long to wait before a call is made again, and when to give up
+``jobs``        the journal of jobs, which lets a killed run go on with the jobs it had
+``download``    the result of a job as verified files: size, checksum, first bytes, zip members
+``check``       what came, compared with what was asked
+``year``        one Arctic year as a folder of receipts, and its monthly file
+``era5``        all of it in order: `fetch_year`
+==============  ==========================================================================================
+
+Nothing here computes features; a source reads what lies in the data folder afterwards. The client libraries are
+imported when a call is made, not before: they are the extra ``entropice[fetch]``.
+"""
