@@ -19,18 +19,19 @@ from entropice_core.espa.backend import Backend, choose_backend, is_foreign, to_
 from entropice_core.espa.fit import FitResult, Readout
 from entropice_core.espa.members import build_predictor, members_of
 from entropice_core.espa.predictor import Predictor
+from entropice_core.espa.reading import ReadableESPA
 from entropice_core.espa.scaling import Scaling
 from entropice_core.espa.training import Jobs, Program, Settings, TrainingRows
-from entropice_core.espa.validation import check_finite, check_parameters, check_weights
+from entropice_core.espa.validation import DisagreementWarning, check_finite, check_parameters, check_weights
 
 Floats = NDArray[np.float64]
+DISAGREEMENT = 0.3  # good fits have 0 to 0.1, permuted labels 0.2 to 0.4, too large an eps_c up to 0.6
 _FLOAT_TYPES = [np.float64, np.float32]
 
 
-class ESPAInput:
+class ESPAInput(ReadableESPA):
     """What the classifier and the search share: checks of their input, prediction, storing."""
 
-    predictor_: Predictor
     backend: str
     device: str
     dtype: str
@@ -277,6 +278,12 @@ class ESPAClassifier(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore
         if not chosen.converged[0]:
             message = f"The best restart had not settled after {self.max_iter} sweeps; raise max_iter or tol."
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
+        if self.disagreement_ > DISAGREEMENT:
+            message = (
+                f"Labels put {self.disagreement_:.0%} of the rows into other clusters than their features do, expected "
+                f"at most {DISAGREEMENT:.0%}: the clusters follow the labels and will not predict; lower eps_c."
+            )
+            warnings.warn(message, DisagreementWarning, stacklevel=3)
 
 
 class StoredESPA:

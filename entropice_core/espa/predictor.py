@@ -5,6 +5,7 @@ be read and used without it. It is stored as named arrays and JSON: nothing in a
 What must not be here: files (the caller writes npz and JSON), training.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,13 @@ class Predictor:
         mean = np.concatenate(parts) if parts else np.zeros((0, len(self.classes)))
         return adjust_probabilities(mean, float(self.power[0]), self.class_bias)
 
+    def member_probabilities(self, X: NDArray[Any], backend: Backend) -> Floats:
+        """(R, T, M) probabilities of every member alone, before averaging and calibration."""
+        rows = self._rows(X, backend)
+        operator = self._operator(rows)
+        parts = [np.stack(list(self._parts(rows, operator, *span))) for span in rows.ranges(self.live.size)]
+        return np.concatenate(parts, axis=1) if parts else np.zeros((len(self.live), 0, len(self.classes)))
+
     def predict(self, X: NDArray[Any], backend: Backend) -> NDArray[Any]:
         """(T,) labels: the largest probability times the weight of the class."""
         return self.decide(self.predict_proba(X, backend))
@@ -123,6 +131,14 @@ class Predictor:
         return backend.xp.reshape(operator, (self.live.size, rows.layout.n_columns))
 
     def _block(self, rows: Rows, flat: Array, start: int, stop: int) -> Floats:
+        total = np.zeros((stop - start, len(self.classes)))
+        for part in self._parts(rows, flat, start, stop):
+            total += part
+        mean: Floats = total / len(self.live)
+        return mean
+
+    def _parts(self, rows: Rows, flat: Array, start: int, stop: int) -> Iterator[Floats]:
+        """Yield the probabilities (n, M) of each member for the rows of a block."""
         backend, xp = rows.backend, rows.backend.xp
         n_members, n_clusters = self.live.shape
         cost = xp.matmul(rows.block(start, stop), xp.permute_dims(flat, (1, 0)))
@@ -131,12 +147,9 @@ class Predictor:
         soft = self.temperature > 0
         temperature = backend.numbers(np.where(soft, self.temperature, 1.0))
         blend = backend.to_host(soften(xp, cost, temperature)) if soft.any() else None
-        total = np.zeros((stop - start, len(self.classes)))
         for member in range(n_members):
             table = self.class_probabilities[member]
-            total += blend[:, member] @ table if blend is not None and soft[member] else table[nearest[:, member]]
-        mean: Floats = total / n_members
-        return mean
+            yield blend[:, member] @ table if blend is not None and soft[member] else table[nearest[:, member]]
 
 
 def _nearest(rows: Rows, flat: Array, start: int, stop: int) -> NDArray[Any]:

@@ -26,6 +26,10 @@ class DataError(TrainingError, ValueError):
     """Rows, labels or weights cannot train a classifier."""
 
 
+class DisagreementWarning(UserWarning):
+    """The clusters follow the labels rather than the features, so they will not predict."""
+
+
 def check_parameters(parameters: Mapping[str, Any]) -> None:
     """Raise ``ParameterError`` for the first parameter outside its range."""
     for name in ("n_clusters", "n_init", "n_average", "max_iter"):
