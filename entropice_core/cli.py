@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
-from rich.box import SIMPLE
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -190,7 +190,7 @@ def _print_results(study: Study, settings: Settings) -> None:
 def _score_table(scores: "pd.DataFrame", is_narrow: bool) -> Table:
     """Lay the scores out; a narrow terminal gets the columns that decide, the file has all."""
     left_out = {"AP", "Brier", "ECE", "rows", "positive"} if is_narrow else set()
-    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1) if is_narrow else (0, 2))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, padding=(0, 1 if is_narrow else 2))
     shorter = {"random AUC": "random", "permuted AUC": "permuted"} if is_narrow else {}
     for heading in [shorter.get(name, name) for name in scores.columns.drop(left_out)]:
         is_name = heading in ("grid", "model")
