@@ -8,10 +8,14 @@ The map of the room::
     search.py, held_out.py  configurations x folds x restarts as one program; log-loss of held-out rows
     calibration.py          one power and a bias per class; cache.py: finished parts of a search
     predictor.py            fitted numbers -> probabilities; arrays + JSON, no pickles
+    reading.py              the methods that tell what was learnt: interpretation.py boxes and explanations,
+                            importances.py measures side by side, picture.py
     objective.py            the functional that every step minimises
-    training.py, members.py rows and settings -> batches of fits -> members of a predictor
+    training_rows.py        what a training is given; soft_labels.py: labels that are distributions or absent
+    training.py, starts.py  rows and settings -> batches of fits; members.py: fits -> members of a predictor
     steps.py                its closed-form minimisers, for a batch of fits at once
     sweep.py, fit.py        one pass over the rows; the loop with restarts, pruning and compaction
+    swaps.py                moves that leave poor optima; instance_weights.py: row weights that are learnt
     rows.py, scaling.py     rows as blocks, in memory or memory-mapped; units inside and outside
     seeds.py                k-means++ starts, weighted and balanced over the classes
     mutual_information.py   relevance of single features, for starts and priors
@@ -19,7 +23,7 @@ The map of the room::
 
 Names follow Horenko (2020, doi 10.1162/neco_a_01296) and Vecchi et al. (2022, doi 10.1162/neco_a_01490): W feature
 weights, S centroids ("boxes"), Lambda class probabilities given the cluster, Gamma affiliations.
-What must not be here: cross-validation over space, files of this project, plotting.
+What must not be here: cross-validation over space, files of this project, maps.
 """
 
 from importlib import import_module

@@ -38,6 +38,8 @@ class FitResult:
     W : (B, D); S : (B, K, D); Lambda : (B, K, M); live : (B, K) bool
     curves : B arrays of losses, one entry per sweep
     converged : (B,) bool
+    instance_weights : (B, T), optional
+        Row weights that were learnt, sum 1 in each fit; None when the given ones were kept.
     """
 
     W: Floats
@@ -46,6 +48,7 @@ class FitResult:
     live: NDArray[np.bool_]
     curves: list[Floats]
     converged: NDArray[np.bool_]
+    instance_weights: Floats | None = None
 
     @property
     def losses(self) -> Floats:
@@ -60,15 +63,15 @@ class FitResult:
     def take(self, index: NDArray[np.intp]) -> "FitResult":
         """Keep the fits named by ``index``, in its order."""
         curves = [self.curves[i] for i in index]
-        return FitResult(
-            self.W[index], self.S[index], self.Lambda[index], self.live[index], curves, self.converged[index]
-        )
+        parts = {name: getattr(self, name)[index] for name in ("W", "S", "Lambda", "live", "converged")}
+        learnt = None if self.instance_weights is None else self.instance_weights[index]
+        return FitResult(**parts, curves=curves, instance_weights=learnt)
 
 
 def sweep_once(rows: Rows, problem: Problem, parameters: Parameters, *, soft: bool) -> tuple[Parameters, Array]:
     """Gamma, pruning, W, S, Lambda; return the new parameters and the loss (B,)."""
     xp = rows.backend.xp
-    operator = _operator(rows, problem, parameters, use_labels=True)
+    operator = assignment_operator(rows, problem, parameters, use_labels=True)
     statistics = pass_over_rows(rows, operator, problem.fold, problem.eps_a if soft else None).statistics
     updated = update_parameters(xp, problem, parameters, statistics)
     return updated, evaluate_loss(xp, problem, updated, statistics).total
@@ -95,7 +98,7 @@ def run_fits(
     """
     backend, xp = rows.backend, rows.backend.xp
     ledger = _Ledger(start, rows.backend)
-    floor = _loss_floor(backend, problem)
+    floor = loss_floor(backend, problem)
     active = np.arange(len(floor))
     previous = np.full(len(floor), np.inf)
     parameters = start
@@ -118,7 +121,8 @@ def run_fits(
     return ledger.result()
 
 
-def _loss_floor(backend: Backend, problem: Problem) -> Floats:
+def loss_floor(backend: Backend, problem: Problem) -> Floats:
+    """(B,) range of the entropy term, the least size of a loss in tests of whether it has settled."""
     eps_w = backend.to_host(problem.eps_w)
     used = (backend.to_host(problem.log_prior) > -np.inf).sum(-1)
     entropy = np.where(np.isfinite(eps_w), eps_w, 0.0) * np.log(np.maximum(used, 1))
@@ -192,8 +196,8 @@ def read_out(rows: Rows, problem: Problem, parameters: Parameters, *, unbias: bo
     """Assign every row with and without labels and count the classes of the clusters again."""
     backend, xp = rows.backend, rows.backend.xp
     eps_a = problem.eps_a if soft else None
-    aware = _operator(rows, problem, parameters, use_labels=True)
-    free = _operator(rows, problem, parameters, use_labels=False)
+    aware = assignment_operator(rows, problem, parameters, use_labels=True)
+    free = assignment_operator(rows, problem, parameters, use_labels=False)
     found = pass_over_rows(rows, free, problem.fold, eps_a, against=aware)
     counted = found.statistics if unbias else pass_over_rows(rows, aware, problem.fold, eps_a).statistics
     b = dispersion(xp, problem, found.statistics, parameters.S)
@@ -208,7 +212,8 @@ def read_out(rows: Rows, problem: Problem, parameters: Parameters, *, unbias: bo
     )
 
 
-def _operator(rows: Rows, problem: Problem, parameters: Parameters, *, use_labels: bool) -> Array:
+def assignment_operator(rows: Rows, problem: Problem, parameters: Parameters, *, use_labels: bool) -> Array:
+    """Coefficients (B, K, columns) of the costs that decide the affiliations, with or without labels."""
     backend = rows.backend
     costs = class_costs(backend.xp, problem, parameters.Lambda) if use_labels else None
     weights = parameters.W * problem.metric

@@ -6,6 +6,7 @@ affiliations with the same rows gives every statistic (sums, masses, class count
 What must not be here: clusters.
 """
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,8 @@ class Rows:
     backend : Backend
     codes : (T,) int, optional
         Class index; without it the rows carry no classes.
+    targets : (T, M) float64, optional
+        Class distributions instead of class indices; a row of zeros has no label.
     n_classes : int
     weights : (F, T) float64, optional
         One row of weights, each of sum 1, per fold; 0 = held out. Uniform when not given.
@@ -86,6 +89,7 @@ class Rows:
         backend: Backend,
         *,
         codes: NDArray[np.intp] | None = None,
+        targets: Floats | None = None,
         n_classes: int = 0,
         weights: Floats | None = None,
         label_ratio: Floats | None = None,
@@ -93,9 +97,10 @@ class Rows:
         keep_bytes: int = KEEP_BYTES,
     ) -> None:
         self.backend = backend
-        self.layout = Layout(X.shape[1], n_classes if codes is not None else 0, masked)
+        self.layout = Layout(X.shape[1], 0 if codes is None and targets is None else n_classes, masked)
         self.n_rows = len(X)
         self._X, self._scaling, self._codes, self._ratio = X, scaling, codes, label_ratio
+        self._targets = targets
         uniform = np.full((1, self.n_rows), 1.0 / max(self.n_rows, 1))
         self.weights: Array = backend.numbers(uniform if weights is None else weights)
         itemsize = 4 if backend.dtype == "float32" else 8
@@ -118,6 +123,12 @@ class Rows:
         if self._kept is not None:
             return self.backend.xp.take(self._kept, self.backend.integers(index), axis=0)
         return self.backend.rows(self._augment(index))
+
+    def with_weights(self, weights: Floats) -> "Rows":
+        """The same rows, not copied, under other weights (F, T)."""
+        other = copy.copy(self)
+        other.weights = self.backend.numbers(weights)
+        return other
 
     def block(self, start: int, stop: int) -> Array:
         """Augmented rows (stop - start, n_columns) on the device."""
@@ -142,7 +153,9 @@ class Rows:
         result[:, layout.n_features] = 1.0
         if layout.masked:
             result[:, layout.observed] = ~np.isnan(raw)
-        if self._codes is not None:
+        if self._targets is not None:
+            result[:, layout.labels] = self._targets[chosen]
+        elif self._codes is not None:
             rho = 1.0 if self._ratio is None else self._ratio[chosen]
             result[np.arange(len(raw)), layout.label_start + self._codes[chosen]] = rho
         return result

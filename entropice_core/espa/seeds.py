@@ -29,13 +29,19 @@ class SeedRows:
 
 
 def canonical_rows(x: Floats, codes: Codes, weights: Floats, n_classes: int) -> SeedRows:
+    """Rows in an order that does not depend on the order in which they came."""
+    order = canonical_order(x, codes)
+    return SeedRows(x[order], codes[order], weights[order], n_classes)
+
+
+def canonical_order(x: Floats, codes: Codes) -> Codes:
     """Sort rows by a fixed random projection, computed column by column so that it does not depend on their order."""
     direction = np.random.default_rng(0).standard_normal((x.shape[1],))
     key: Floats = np.zeros(len(x))
     for column, factor in zip(x.T, direction, strict=True):
         key += column * factor
-    order = np.lexsort((key, codes))
-    return SeedRows(x[order], codes[order], weights[order], n_classes)
+    order: Codes = np.lexsort((key, codes))
+    return order
 
 
 def pick_seeds(rows: SeedRows, metric: Floats, n_clusters: int, draws: Floats, init: str) -> NDArray[np.intp]:

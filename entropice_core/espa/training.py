@@ -6,69 +6,37 @@ units are a factor on the squared differences, so that nothing of held-out rows 
 What must not be here: scikit-learn, choice among configurations.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from entropice_core.espa.backend import Backend
 from entropice_core.espa.fit import FitResult, Readout, read_out, run_fits
-from entropice_core.espa.mutual_information import binned_mutual_information
+from entropice_core.espa.instance_weights import reweighted, run_reweighted
 from entropice_core.espa.rows import Rows
-from entropice_core.espa.scaling import Scaling, fit_scaling
-from entropice_core.espa.seeds import SeedRows, canonical_rows, pick_seeds, starting_weights
+from entropice_core.espa.scaling import fit_scaling
+from entropice_core.espa.seeds import SeedRows, canonical_order
+from entropice_core.espa.starts import (
+    SEED_ROWS,
+    at_most,
+    feature_metric,
+    first_weights,
+    measure_relevance,
+    prior_logarithm,
+    seed,
+)
 from entropice_core.espa.steps import Parameters, Problem
+from entropice_core.espa.swaps import Mover, Pool
+from entropice_core.espa.training_rows import Settings, TrainingRows
 from entropice_core.espa.validation import class_factors
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
 
-SEED_ROWS = 20_000  # k-means++ passes over the rows K times; beyond this a random part of them is enough
-RELEVANCE_ROWS = 50_000
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What all fits of a program share; meanings as in ``ESPAClassifier``. ``n_clusters`` is the largest K."""
-
-    n_clusters: int
-    eps_a: float
-    unbias: bool
-    scaling: str
-    class_weight: Any
-    mi_prior: float
-    mi_start: float
-    init: str
-    n_init: int
-    max_iter: int
-    tol: float
-    missing: str
-
-    @classmethod
-    def of(cls, parameters: dict[str, Any]) -> "Settings":
-        """Pick the fields of a dictionary that may hold more."""
-        return cls(**{name: parameters[name] for name in cls.__dataclass_fields__})
-
-
-@dataclass(frozen=True)
-class TrainingRows:
-    """Rows of positive weight: X (T, D) input units, codes (T,), classes (M,), weights (T,) in rows."""
-
-    X: NDArray[Any]
-    codes: Integers
-    classes: NDArray[Any]
-    weights: Floats
-
-    @classmethod
-    def select(cls, X: NDArray[Any], y: NDArray[Any], weights: Floats) -> "TrainingRows":
-        """Drop rows of weight zero; they count neither as rows nor as classes."""
-        kept = weights > 0
-        if not kept.all():
-            X, y, weights = X[kept], y[kept], weights[kept]
-        classes, codes = np.unique(y, return_inverse=True)
-        return cls(X, codes, classes, weights)
+__all__ = ["Fold", "Jobs", "Program", "Settings", "TrainingRows"]
 
 
 @dataclass(frozen=True)
@@ -151,11 +119,14 @@ class Program:
             self.scaling,
             backend,
             codes=data.codes,
+            targets=data.targets,
             n_classes=len(data.classes),
             weights=weights / weights.sum(1, keepdims=True),
             masked=settings.missing == "mask",
         )
         self._second_moments = self.rows.second_moments()
+        # drawn last and only when asked for, so that other results stay what they are
+        self._swap_seed = int(random.randint(2**31)) if settings.n_swaps else 0
 
     @property
     def n_distinct(self) -> int:
@@ -163,17 +134,52 @@ class Program:
         return int(self.folds[0].live.sum(1).max())
 
     def run(self, jobs: Jobs, max_iter: int | None = None) -> FitResult:
-        """Run fits to the end, or for ``max_iter`` sweeps."""
-        limit = self.settings.max_iter if max_iter is None else max_iter
-        soft = self.settings.eps_a > 0
-        return run_fits(
-            self.rows, self.problem(jobs), self.start(jobs), max_iter=limit, tol=self.settings.tol, soft=soft
+        """Run fits to the end, with swaps and learnt row weights if asked for, or for ``max_iter`` sweeps."""
+        settings, problem = self.settings, self.problem(jobs)
+        soft, limit = settings.eps_a > 0, settings.max_iter if max_iter is None else max_iter
+        result = run_fits(self.rows, problem, self.start(jobs), max_iter=limit, tol=settings.tol, soft=soft)
+        if max_iter is not None:
+            return result
+        if settings.n_swaps:
+            result = self._mover(jobs, problem).improve(result, settings.n_swaps)
+        if math.isfinite(settings.eps_t):
+            eps_t, tol = settings.eps_t, settings.tol
+            return run_reweighted(self.rows, problem, result, eps_t, max_iter=limit, tol=tol, soft=soft)
+        return result
+
+    def _mover(self, jobs: Jobs, problem: Problem) -> Mover:
+        settings = self.settings
+        pools = {fold: self._pool(int(fold)) for fold in np.unique(jobs.fold)}
+        keys = np.stack([jobs.fold, jobs.eps_c, jobs.eps_w], axis=1)
+        return Mover(
+            rows=self.rows,
+            problem=problem,
+            pools=[pools[fold] for fold in jobs.fold],
+            group=np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1),
+            streams=[
+                np.random.default_rng([self._swap_seed, f, r]) for f, r in zip(jobs.fold, jobs.restart, strict=True)
+            ],
+            init=settings.init,
+            max_iter=settings.max_iter,
+            tol=settings.tol,
+            soft=settings.eps_a > 0,
         )
+
+    def _pool(self, fold: int) -> Pool:
+        data, weights = self.data, self.backend.to_host(self.rows.weights)[fold]
+        some = at_most(np.flatnonzero(weights > 0), SEED_ROWS, np.random.RandomState(self._swap_seed % 2**31))
+        x = self.scaling.inside(data.X[some])
+        order = canonical_order(x, data.codes[some])
+        rows = SeedRows(x[order], data.codes[some][order], weights[some][order], len(data.classes))
+        return Pool(some[order], rows)
 
     def read(self, jobs: Jobs, result: FitResult) -> Readout:
         """Count the classes of the clusters again."""
         soft, parameters = self.settings.eps_a > 0, result.parameters(self.backend)
-        return read_out(self.rows, self.problem(jobs), parameters, unbias=self.settings.unbias, soft=soft)
+        rows, problem = self.rows, self.problem(jobs)
+        if result.instance_weights is not None:
+            rows, problem = reweighted(rows, problem, result.instance_weights)
+        return read_out(rows, problem, parameters, unbias=self.settings.unbias, soft=soft)
 
     def problem(self, jobs: Jobs) -> Problem:
         """Lay out the constants of the jobs on the device."""
@@ -213,7 +219,7 @@ class Program:
         data, settings = self.data, self.settings
         part = np.flatnonzero(weights > 0)
         total = float(weights.sum())
-        frequency = np.bincount(data.codes, weights, len(data.classes)) / total
+        frequency = data.frequency(weights)
         factor = class_factors(settings.class_weight, data.classes, frequency)
         scaling = fit_scaling(data.X, weights, settings.scaling)
         relevance = measure_relevance(data, part, settings, random)
@@ -239,65 +245,3 @@ def _only(weights: Floats, part: Integers) -> Floats:
     kept = np.zeros_like(weights)
     kept[part] = weights[part]
     return kept
-
-
-def measure_relevance(data: TrainingRows, part: Integers, settings: Settings, random: np.random.RandomState) -> Floats:
-    """(D,) mutual information of each feature with the class, nats; zeros when nobody asks for it."""
-    if settings.mi_start == 0 and settings.mi_prior == 0:
-        return np.zeros(data.X.shape[1])
-    some = _at_most(part, RELEVANCE_ROWS, random)
-    X = np.asarray(data.X[some], dtype=np.float64)
-    return binned_mutual_information(X, data.codes[some], data.weights[some], len(data.classes))
-
-
-def _at_most(part: Integers, limit: int, random: np.random.RandomState) -> Integers:
-    return part if len(part) <= limit else np.sort(random.choice(part, limit, replace=False))
-
-
-def prior_logarithm(relevance: Floats, varies: NDArray[np.bool_], power: float) -> Floats:
-    """(D,) log of the prior of W; features that do not vary are excluded, unless none does."""
-    if not varies.any():
-        return np.zeros(len(varies))
-    floored = np.maximum(relevance, 1e-12)
-    prior = power * np.log(floored / floored[varies].mean()) if power > 0 else np.zeros(len(varies))
-    return np.where(varies, prior, -np.inf)
-
-
-def feature_metric(scaling: Scaling) -> Floats:
-    """(D,) factor of squared differences: 0 for constant features, 1 / observed share for incomplete ones.
-
-    Without the second, a feature that is mostly missing would collect little dispersion and so be given a large W.
-    """
-    return np.where(scaling.varies, 1.0 / np.where(scaling.varies, scaling.observed, 1.0), 0.0)
-
-
-def first_weights(relevance: Floats, varies: NDArray[np.bool_], settings: Settings) -> Floats:
-    """(R, D) feature weights that the restarts begin with."""
-    used = varies if varies.any() else np.ones_like(varies)
-    return starting_weights(relevance, used, settings.n_init, settings.mi_start)
-
-
-def seed(
-    data: TrainingRows,
-    part: Integers,
-    scaling: Scaling,
-    metric: Floats,
-    settings: Settings,
-    random: np.random.RandomState,
-) -> tuple[Floats, NDArray[np.bool_]]:
-    """Centroids (R, K, D) in the units of ``scaling`` and which of them exist (R, K)."""
-    n_clusters = min(settings.n_clusters, len(part))
-    rows = seed_rows(data, part, scaling, random)
-    draws = random.random_sample((n_clusters, len(metric)))
-    picked = pick_seeds(rows, metric, n_clusters, draws, settings.init)
-    live = picked >= 0
-    S = np.where(live[:, :, None], rows.x[np.maximum(picked, 0)], 0.0)
-    # a fold may have fewer rows than the largest K; all folds get arrays of one shape
-    padding = ((0, 0), (0, settings.n_clusters - n_clusters))
-    return np.pad(S, (*padding, (0, 0))), np.pad(live, padding)
-
-
-def seed_rows(data: TrainingRows, part: Integers, scaling: Scaling, random: np.random.RandomState) -> SeedRows:
-    """Rows to draw seeds from, at most ``SEED_ROWS``."""
-    some = _at_most(part, SEED_ROWS, random)
-    return canonical_rows(scaling.inside(data.X[some]), data.codes[some], data.weights[some], len(data.classes))

@@ -37,6 +37,10 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     for name in ("eps_c", "eps_a", "alpha", "tol", "mi_prior"):
         _check(parameters, name, lambda v: _is_finite(v) and v >= 0, "a finite number of at least 0")
     _check(parameters, "eps_w", lambda v: _is_real(v) and v > 0, "a number above 0 (infinity keeps W even)")
+    if "n_swaps" in parameters:
+        _check(parameters, "n_swaps", lambda v: _is_integer(v) and v >= 0, "an integer of at least 0")
+    if "eps_t" in parameters:
+        _check(parameters, "eps_t", lambda v: _is_real(v) and v > 0, "a number above 0 (infinity keeps the weights)")
     _check(parameters, "mi_start", lambda v: _is_finite(v) and 0 <= v <= 1, "a share between 0 and 1")
     _check(parameters, "tau", lambda v: v is None or (_is_finite(v) and v >= 0), "None or a number of at least 0")
     for name, known in (("scaling", SCALINGS), ("init", INITS), ("missing", MISSING)):

@@ -144,6 +144,45 @@ def test_no_substep_ever_raises_the_loss(problem) -> None:
         now, before = path[-1], losses[-1]
 
 
+ORDERS = [("W", "S", "Lambda"), ("S", "W", "Lambda"), ("S", "Lambda", "W"), ("Lambda", "S", "W")]
+
+
+def one_block(name: str, xp: Any, fixed: Problem, now: Parameters, sums: Any) -> Parameters:
+    """Minimise over one block with the others held."""
+    if name == "W":
+        return replace(now, W=update_weights(xp, fixed, dispersion(xp, fixed, sums, now.S)))
+    if name == "S":
+        return replace(now, S=update_centroids(xp, sums, now.S))
+    counts = weighted_counts(fixed, sums)
+    return replace(now, Lambda=update_probabilities(xp, fixed, counts, fixed.class_prior))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@settings(max_examples=40, deadline=None)
+@given(problems())
+def test_the_loss_falls_whatever_the_order_of_the_steps(order, problem) -> None:
+    prepared = problem.prepare()
+    rows, fixed, now = prepared.rows, prepared.problem, prepared.start
+    xp = rows.backend.xp
+    before, labels = None, []
+    for _ in range(8):
+        costs = class_costs(xp, fixed, now.Lambda)
+        operator = cost_operator(rows.backend, rows.layout, now.W * fixed.metric, now.S, now.live, costs)
+        found = pass_over_rows(rows, operator, fixed.fold, fixed.eps_a if problem.soft else None, keep_labels=True)
+        now = replace(now, live=living(found.statistics))
+        for name in order:
+            now = one_block(name, xp, fixed, now, found.statistics)
+            loss = evaluate_loss(xp, fixed, now, found.statistics).total
+            if before is not None:
+                assert (loss <= before + slack(before)).all()
+            before = loss
+        labels.append(found.labels)
+    if not problem.soft and order[0] == "S" and (labels[-1] == labels[-2]).all():
+        # all three blocks are functions of the assignment alone, so a repeated assignment is the end
+        again = one_block("S", xp, fixed, now, found.statistics)
+        np.testing.assert_allclose(again.S, now.S, atol=1e-12)
+
+
 @settings(max_examples=60, deadline=None)
 @given(problems())
 def test_every_run_comes_to_rest_and_keeps_its_promises(problem) -> None:
