@@ -73,6 +73,7 @@ class Progress:
     bytes: int
     queued_s: float
     text: str
+    is_event: bool = True
 
 
 @dataclass
@@ -89,6 +90,19 @@ class YearReport:
     queued_s: float
     notes: list[str] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        """Say what was done, what is not final, and where it is."""
+        marked = self.summary["provisional_months"]
+        lines = [
+            f"{len(self.fetched)} results fetched, {self.already} already there, {len(self.resumed)} jobs taken over, "
+            f"{self.bytes / 1e6:,.1f} MB, {self.queued_s:,.0f} s in the queue",
+            *(["ERA5T, not final yet: " + ", ".join(marked)] if marked else []),
+            *(["not served: " + ", ".join(self.summary["gaps"])] if self.summary["gaps"] else []),
+            *self.notes,
+            str(self.file or self.folder),
+        ]
+        return "\n".join(lines)
+
 
 def year_folder(data: Path, product: Product, year: int) -> Path:
     """Return the folder of a year's results."""
@@ -100,8 +114,12 @@ def monthly_file(data: Path, year: int) -> Path:
     return data / "era5" / f"era5_monthly_{year}.nc"
 
 
-def plan_year(wish: Wish, data: Path, today: date | None = None) -> tuple[list[Request], list[Receipt], list[str]]:
+def plan_year(
+    wish: Wish, data: Path, today: date | None = None, *, set_aside: bool = False
+) -> tuple[list[Request], list[Receipt], list[str]]:
     """List the requests that are missing, the receipts of what is there, and what was found damaged.
+
+    With ``set_aside`` what is damaged is moved out of the way; otherwise nothing on the disk changes.
 
     Raises
     ------
@@ -112,7 +130,7 @@ def plan_year(wish: Wish, data: Path, today: date | None = None) -> tuple[list[R
     check_year(wish.product, wish.year, today, wish.allow_provisional)
     area = check_area(wish.area)
     variables = find_variables(wish.variables)
-    receipts, told = read_year(year_folder(data, wish.product, wish.year))
+    receipts, told = read_year(year_folder(data, wish.product, wish.year), set_aside=set_aside)
     receipts = [r for r in receipts if r.request.area == area]
     have = {key for receipt in receipts for key in receipt.keys(today, wish.allow_gaps)}
     return plan(wish.product, wish.year, variables, area, wish.statistics, have), receipts, told
@@ -148,7 +166,7 @@ def fetch_year(
     journal_folder = home / "fetch"
     with hold(journal_folder / f"era5-{wish.product}-{wish.year}.lock", f"ERA5 {wish.product} {wish.year}", 0.0):
         today = today or datetime.now(UTC).date()
-        requests, receipts, notes = plan_year(wish, data, today)
+        requests, receipts, notes = plan_year(wish, data, today, set_aside=True)
         folder = year_folder(data, wish.product, wish.year)
         folder.mkdir(parents=True, exist_ok=True)
         require_space(folder, 3 * sum(r.bytes for r in requests))  # the transfer, what it unpacks to, the yearly file
@@ -208,7 +226,7 @@ class _Run:
                     f"The Climate Data Store has had {', '.join(self.active.values())} in its queue for "
                     f"{idle / 3600:.0f} hours: run the same command again later, it goes on with the same jobs."
                 )
-            self._say(f"{len(self.active)} in the queue")
+            self._say(f"{len(self.active)} in the queue", is_event=False)
             self.store.patience.sleep(pause)
             idle, self.queued_s = idle + pause, self.queued_s + pause
             pause = min(1.5 * pause, _POLL_LONGEST_S)
@@ -310,11 +328,11 @@ class _Run:
     def _count(self, received: int) -> None:
         self.bytes += received
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, is_event: bool = True) -> None:
         open_requests = [*self.pending, *self.active]
         lacking = {month for request in open_requests for month in request.months}
         done = sum(month not in lacking for month in arctic_months(self.wish.year))
-        self.tell(Progress(done, len(self.fetched), len(open_requests), self.bytes, self.queued_s, text))
+        self.tell(Progress(done, len(self.fetched), len(open_requests), self.bytes, self.queued_s, text, is_event))
 
 
 def _set_aside(error: SourceError, staging: Path, aside: Path) -> SourceError:

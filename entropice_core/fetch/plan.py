@@ -118,7 +118,8 @@ class Request:
         """Say what is asked for, in words."""
         (year, first), (_, last) = self.months[0], self.months[-1]
         span = f"{year}-{first:02d}" if first == last else f"{year}-{first:02d} to {year}-{last:02d}"
-        return f"{self.product} {self.statistic} of {', '.join(VARIABLES[v].short for v in self.variables)}, {span}"
+        what = "monthly means" if self.product == "monthly" else f"daily {self.statistic}"
+        return f"{what} of {', '.join(VARIABLES[v].short for v in self.variables)}, {span}"
 
 
 def arctic_months(year: int) -> list[Month]:

@@ -94,7 +94,7 @@ def find_variables(names: Iterable[str]) -> list[Variable]:
     for name in names:
         variable = VARIABLES.get(name) or by_short.get(name)
         if variable is None:
-            hint = nearest_hint(name, [*VARIABLES, *by_short])
+            hint = nearest_hint(name, by_short if len(name) < 7 else VARIABLES)
             raise ConfigError(f"ERA5 has no variable {name!r} that Entropice fetches; {hint}.")
         found[variable.name] = variable
     if not found:

@@ -104,17 +104,18 @@ def describe_files(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
     return {p.name: {"bytes": p.stat().st_size, "md5": md5_of(p)} for p in sorted(paths)}
 
 
-def read_year(folder: Path) -> tuple[list[Receipt], list[str]]:
-    """Read the receipts of a year, oldest first; what is damaged is set aside and told."""
+def read_year(folder: Path, *, set_aside: bool = False) -> tuple[list[Receipt], list[str]]:
+    """Read the receipts of a year, oldest first; what is damaged is told, and moved out of the way if asked."""
     receipts, told = [], []
     for path in sorted(p for p in folder.glob("[0-9]*_*") if p.is_dir()):
         try:
             receipts.append(read_receipt(path))
         except SourceError as error:
             aside = folder / f".damaged-{path.name}"
-            shutil.rmtree(aside, ignore_errors=True)
-            os.rename(path, aside)
             told.append(f"{error} It is set aside as {aside.name} and fetched again.")
+            if set_aside:
+                shutil.rmtree(aside, ignore_errors=True)
+                os.rename(path, aside)
     return sorted(receipts, key=lambda r: (r.fetched, r.request.name)), told
 
 
