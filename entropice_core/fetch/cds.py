@@ -223,7 +223,7 @@ class ClimateDataStore:
             )
         if status == 404:
             return JobGoneError(f"{self._host()} no longer has {what} ({title}).")
-        if "has failed" in title + detail or "has been rejected" in title + detail:
+        if status == 400 and "The job has " in f"{title} {detail}":
             return JobFailedError(f"{self._host()} could not do {what}: {_reason(response)}")
         return SourceError(f"{self._host()} refuses {what} ({status} {title}): {detail or _reason(response)}")
 

@@ -12,6 +12,7 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Callable
+from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from entropice_core.storage.durable import FULL, flush_file, no_space, require_s
 if TYPE_CHECKING:
     import requests
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16  # what a cut transfer loses at most
 _TIMEOUT_S = (20.0, 60.0)
 _AGAIN = {408, 429, 500, 502, 503, 504}
 _TRIES_FOR_BYTES = 3
@@ -103,19 +104,25 @@ def _check_status(answer: "requests.Response", asset: Asset) -> None:
 
 def _write(answer: "requests.Response", part: Path, start: int, asset: Asset, on_bytes: Callable[[int], None]) -> None:
     written = start
-    with part.open("ab" if start else "wb") as file:
+    with part.open("ab" if start else "wb", buffering=0) as file:
         for chunk in answer.iter_content(_CHUNK):
             written += len(chunk)
             if written > asset.size:
                 raise SourceError(f"{asset.href} sends more than the {asset.size:,} bytes that were promised.")
             try:
-                file.write(chunk)
-                file.flush()
+                _write_all(file, chunk)
             except OSError as error:
                 if error.errno in FULL:
                     raise no_space(part, asset.size, str(error.strerror)) from error
                 raise
             on_bytes(len(chunk))
+
+
+def _write_all(file: RawIOBase, chunk: bytes) -> None:
+    """Write every byte: a nearly full disk takes a part first, and says so at the next write only."""
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
 
 
 def _difference(asset: Asset, part: Path) -> str | None:

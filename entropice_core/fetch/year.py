@@ -138,7 +138,7 @@ def year_summary(product: Product, year: int, area: Area, receipts: list[Receipt
         "year": year,
         "area": list(area),
         "variables": [{"name": n, "short": VARIABLES[n].short, "statistic": s} for n, s in variables],
-        "gaps": sorted({v for r in receipts for v in r.received.missing}),
+        "gaps": sorted({k[0] for r in receipts for k in r.request.keys if k not in held}),
         "expver": expver,
         "is_provisional": bool(provisional),
         "provisional_months": [month_key(m) for m in provisional],

@@ -114,7 +114,7 @@ class CdsServer:
         self.cost_limit = 60_000.0
         self.licence_accepted = True
         self.drop: set[str] = set()
-        self.split_files = True
+        self.truncate_at = 0.6
         self.accumulated_hour = 6
         self.expver: Callable[[int, int], str] = lambda year, month: "0001"
         self.faults: list[Fault] = []
@@ -217,6 +217,8 @@ class CdsServer:
     def status_info(self, job: Job) -> dict[str, Any]:
         """The service's StatusInfo."""
         state = self.state(job)
+        if state == "successful":
+            self.asset(job)  # made before it is asked for, as lines of the log belong to it
         href = f"{self.url}/retrieve/v1/jobs/{job.job_id}"
         links = [{"href": href, "rel": "self"}, {"href": href, "rel": "monitor", "type": "application/json"}]
         if state == "successful":
@@ -368,7 +370,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         state = self.cds.state(job)
         if state in ("failed", "rejected"):
-            self._error(400, "The job has " + state, "", traceback=job.trace)
+            been = "failed" if state == "failed" else "been rejected"
+            self._error(400, f"The job has {been}", "", traceback=job.trace)
         elif state != "successful":
             self._error(404, "results not ready", f"status of {job_id} is {state!r}")
         else:
@@ -476,7 +479,7 @@ def make_asset(cds: CdsServer, job: Job, wrong: str) -> Asset:
     else:
         content, name, media = next(iter(files.values())), f"{job.job_id}.nc", "application/netcdf"
     if wrong == "truncated":
-        content = content[: int(len(content) * 0.6)]
+        content = content[: int(len(content) * cds.truncate_at)]
     md5 = hashlib.md5(content).hexdigest()
     return Asset(name, content, media, "0" * 32 if wrong == "wrong_md5" else md5, len(content))
 
@@ -490,7 +493,7 @@ def zip_files(files: dict[str, bytes], wrong: str = "") -> bytes:
         if wrong == "traversal":
             archive.writestr("../../evil.nc", b"\x89HDF\r\n\x1a\n")
         if wrong == "bomb":
-            archive.writestr("bomb.nc", bytes(200_000_000))
+            archive.writestr("bomb.nc", bytes(30_000_000))
         if wrong == "link":
             link = zipfile.ZipInfo("link.nc")
             link.external_attr = 0o120777 << 16

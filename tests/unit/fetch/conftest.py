@@ -25,6 +25,7 @@ class Place:
     told: list[Progress] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
     budget_s: float = 600.0
+    variables: tuple[str, ...] = ("t2m", "tp")
 
     @property
     def data(self) -> Path:
@@ -38,8 +39,8 @@ class Place:
         patience = Patience(budget_s=self.budget_s, sleep=self.slept.append, tell=self.heard.append)
         return ClimateDataStore(Credentials(self.server.url, key or self.server.key), patience)
 
-    def fetch(self, product="monthly", year=2021, variables=("t2m", "tp"), today=TODAY, **more) -> YearReport:
-        wish = Wish(product, year, tuple(variables), **{"area": BOX, **more})
+    def fetch(self, product="monthly", year=2021, variables=(), today=TODAY, **more) -> YearReport:
+        wish = Wish(product, year, tuple(variables) or self.variables, **{"area": BOX, **more})
         return fetch_year(
             wish, self.store(), data=self.data, home=self.home, today=today, tell=self.told.append
         )  # fmt: skip
