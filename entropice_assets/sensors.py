@@ -1,25 +1,37 @@
-"""What starts by itself: nothing until it is switched on under Automation.
+"""What happens by itself.
 
-``changed_input_files`` compares the input files of the study with the checksums in the store and asks for what was
-made from a file that has changed. What was never built is left alone: a first build is a decision.
+``published_elsewhere`` is on from the start: it tells Dagster what the command line or a cluster published into the
+same store, with pictures and data versions, so that the pages show the truth. It starts no run.
+
+``changed_input_files`` is off until it is switched on under Automation: it compares the input files of the study with
+the checksums in the store and asks for what was made from a file that has changed. What was never built is left alone:
+a first build is a decision.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from time import perf_counter
 
 import dagster as dg
 
 from entropice_assets.jobs import Job, job_name
 from entropice_assets.keys import asset_key
 from entropice_assets.partitions import to_key
+from entropice_assets.provenance import CODE_VERSION, DATA_VERSION, DIMENSION, USER_PROVIDED
 from entropice_assets.resources import EntropiceResource
+from entropice_assets.results import Metadata, finish
 from entropice_core.errors import EntropiceError
 from entropice_core.pipeline.product import Context, Product
-from entropice_core.pipeline.run import Graph, recipe_of
+from entropice_core.pipeline.run import Graph, Outcome, recipe_of
 from entropice_core.storage.partition import Partition
 
 EVERY_SECONDS = 300
 MOST_AT_ONCE = 50
 """Requests of one look; the next look asks for the rest."""
+REPORTING_SECONDS = 15
+"""A picture takes a second or more, and a look must not take a minute; the next look goes on."""
+SETTLED_SECONDS = 30
+"""A run of Dagster itself publishes first and reports then: what is younger is left to it."""
 
 
 def make_sensors(graph: Graph, jobs: Sequence[Job]) -> list[dg.SensorDefinition]:
@@ -45,7 +57,56 @@ def make_sensors(graph: Graph, jobs: Sequence[Job]) -> list[dg.SensorDefinition]
         reason = "; ".join(problems) or "No input file has changed."
         return dg.SensorResult(requests[:MOST_AT_ONCE]) if requests else dg.SensorResult(skip_reason=reason)
 
-    return [changed_input_files]
+    return [changed_input_files, _reporter(graph)]
+
+
+def _reporter(graph: Graph) -> dg.SensorDefinition:
+    @dg.sensor(
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Reports what was published into the store outside of Dagster. Starts no run.",
+    )
+    def published_elsewhere(context: dg.SensorEvaluationContext, entropice: EntropiceResource) -> dg.SensorResult:
+        study = entropice.context()
+        events, begun = [], perf_counter()
+        for event in _unreported(context.instance, study, graph):
+            events.append(event)
+            if perf_counter() - begun > REPORTING_SECONDS:
+                break
+        return dg.SensorResult(asset_events=events, skip_reason=None if events else "Everything published is known.")
+
+    return published_elsewhere
+
+
+def _unreported(instance: dg.DagsterInstance, study: Context, graph: Graph) -> Iterator[dg.AssetMaterialization]:
+    for product in graph.values():
+        published = set(study.store.partitions(product.dataset))
+        for partition in [p for p in product.partitions(study.study) if p in published]:
+            manifest = study.store.manifest(product.dataset, partition)
+            age = datetime.now(UTC) - datetime.fromisoformat(manifest.created)
+            if age.total_seconds() < SETTLED_SECONDS or _known(instance, product, partition) == manifest.digest:
+                continue
+            outcome = Outcome(product, partition, manifest, built=False, seconds=0.0)
+            yield _event(product, partition, manifest.digest, finish(study, outcome).metadata)
+
+
+def _known(instance: dg.DagsterInstance, product: Product, partition: Partition) -> str | None:
+    """Read the data version that Dagster last heard of."""
+    key = to_key(partition)
+    wanted = dg.AssetRecordsFilter(asset_key(product.dataset), asset_partitions=[key] if key else None)
+    records = instance.fetch_materializations(wanted, limit=1).records
+    last = records[0].asset_materialization if records else None
+    return (last.tags or {}).get(DATA_VERSION) if last else None
+
+
+def _event(product: Product, partition: Partition, digest: str, metadata: Metadata) -> dg.AssetMaterialization:
+    dimensions = {"grid": partition.grid, "year": partition.year}
+    both = all(value is not None for value in dimensions.values())
+    split = {f"{DIMENSION}{name}": str(value) for name, value in dimensions.items() if both}
+    versions = {DATA_VERSION: digest, USER_PROVIDED: "true", CODE_VERSION: product.code_version}
+    return dg.AssetMaterialization(
+        asset_key(product.dataset), partition=to_key(partition), metadata=metadata, tags={**split, **versions}
+    )
 
 
 def _requests(study: Context, graph: Graph, product: Product) -> Iterator[dg.RunRequest]:

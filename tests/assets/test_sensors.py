@@ -8,6 +8,7 @@ import dagster as dg
 import numpy as np
 import pytest
 
+from entropice_assets import sensors
 from entropice_assets.keys import asset_key
 from entropice_assets.sensors import make_sensors
 from entropice_core.pipeline.run import materialize
@@ -73,5 +74,34 @@ def test_a_file_that_is_gone_is_named_and_does_not_hide_other_changes(built: Tin
 
 
 def test_the_sensor_waits_until_somebody_switches_it_on(tiny: Tiny) -> None:
-    (sensor,) = make_sensors(tiny.graph(), [])
+    sensor, _ = make_sensors(tiny.graph(), [])
     assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
+
+
+def test_what_the_command_line_published_is_reported_once_with_its_digest_and_picture(
+    built: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensors, "SETTLED_SECONDS", 0)
+    defs = built.defs()
+    sensor = defs.resolve_sensor_def("published_elsewhere")
+    with dg.instance_for_test() as instance:
+
+        def tick() -> Any:
+            context = dg.build_sensor_context(instance, definitions=defs, resources={"entropice": built.resource()})
+            return sensor.evaluate_tick(context)
+
+        events = tick().asset_events
+        store = built.context().store
+        reported = {(e.asset_key, e.partition): e.tags["dagster/data_version"] for e in events}
+        assert reported == {
+            (asset_key("cells"), "h3-3"): store.manifest("cells", HERE).digest,
+            (asset_key("features.relief"), "h3-3"): store.manifest("features.relief", HERE).digest,
+            (asset_key("features.climate"), "h3-3|2018"): store.manifest(
+                "features.climate", Partition("h3-3", 2018)
+            ).digest,
+        }
+        assert all("preview" in event.metadata for event in events)
+        for event in events:
+            instance.report_runless_asset_event(event)
+        assert tick().asset_events == []
+        assert instance.get_materialized_partitions(asset_key("features.climate")) == {"h3-3|2018"}
