@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from entropice_core.fetch.era5 import Progress as FetchProgress
+    from entropice_core.fetch.run import Progress as FetchProgress
 
 app = App(
     name="entropice",
@@ -363,6 +363,7 @@ def era5(
     provisional: bool = False,
     allow_gaps: bool = False,
     dry_run: bool = False,
+    abandon: bool = False,
 ) -> None:
     """Fetch Arctic years of ERA5 from the Climate Data Store; a run that was stopped goes on with the jobs it had.
 
@@ -386,9 +387,12 @@ def era5(
         Go on without variables that the service does not have, and say so in the year's summary.
     dry_run
         Only say what would be requested.
+    abandon
+        Fetch nothing: take the jobs of earlier runs out of the service's queue.
     """
     from entropice_core.fetch.cds import ClimateDataStore, read_credentials
-    from entropice_core.fetch.era5 import Wish, fetch_year, plan_year
+    from entropice_core.fetch.era5 import abandon_jobs, fetch_year, plan_year
+    from entropice_core.fetch.plan import Wish
     from entropice_core.fetch.variables import DEFAULTS
 
     settings = Settings.from_environment()
@@ -403,6 +407,9 @@ def era5(
         )
         return
     store = ClimateDataStore(read_credentials())
+    if abandon:
+        console.print(f"{len(abandon_jobs(store, settings.home))} jobs abandoned", highlight=False)
+        return
     for wish in wishes:
         with _fetch_bar() as bar:
             show = _fetch_progress(bar, f"ERA5 {product} {wish.year}")

@@ -9,6 +9,7 @@
 ``download``    the result of a job as verified files: size, checksum, first bytes, zip members
 ``check``       what came, compared with what was asked
 ``year``        one Arctic year as a folder of receipts, and its monthly file
+``run``         the jobs of a year on their way, a few at a time
 ``era5``        all of it in order: `fetch_year`
 ==============  ==========================================================================================
 

@@ -141,10 +141,16 @@ class ClimateDataStore:
 
     def cost(self, dataset: str, inputs: Mapping[str, Any]) -> Cost:
         """Ask what a request would cost; the service refuses invalid ones here already."""
-        answer = self._call(f"the cost of a request to {dataset}", lambda: self._client.estimate_costs(dataset, inputs))
-        if not answer.get("request_is_valid", True) and not answer["cost"] > answer["limit"]:
-            raise SourceError(f"The Climate Data Store refuses a request to {dataset}: {answer.get('invalid_reason')}.")
-        return Cost(float(answer["cost"]), float(answer["limit"]))
+
+        def ask() -> tuple[Cost, Any, Any]:
+            answer = self._client.estimate_costs(dataset, inputs)
+            cost = Cost(float(answer["cost"]), float(answer["limit"]))
+            return cost, answer.get("request_is_valid", True), answer.get("invalid_reason")
+
+        cost, is_valid, reason = self._call(f"the cost of a request to {dataset}", ask)
+        if not is_valid and not cost.is_too_much:
+            raise SourceError(f"{self._host()} refuses a request to {dataset}: {reason}.")
+        return cost
 
     def submit(self, dataset: str, inputs: Mapping[str, Any]) -> str:
         """Put a request into the queue; give the job's id."""
@@ -183,6 +189,7 @@ class ClimateDataStore:
 
     def _call(self, what: str, ask: Callable[[], T]) -> T:
         import requests
+        from ecmwf.datastores.processing import LinkError
 
         waits = self.patience.begin()
         while True:
@@ -196,10 +203,10 @@ class ClimateDataStore:
                 waits.again(reason, retry_after_seconds(response.headers))
             except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
                 waits.again(f"{self._host()} did not answer for {what} ({type(error).__name__})")
-            except requests.JSONDecodeError as error:
+            except (requests.JSONDecodeError, KeyError, AssertionError, LinkError) as error:
                 raise RetryableSourceError(
-                    f"{self._host()} answered {what} with something that is no JSON: is CDSAPI_URL the address of the "
-                    "service, such as " + CDS_URL + "?"
+                    f"{self._host()} answered {what} with something else than the service's message "
+                    f"({type(error).__name__}): is CDSAPI_URL the address of the service, such as {CDS_URL}?"
                 ) from error
 
     def _host(self) -> str:

@@ -19,7 +19,6 @@ from entropice_core.fetch.plan import Month, Request
 from entropice_core.fetch.variables import VARIABLES, Variable
 
 FINAL, PRELIMINARY = "0001", "0005"
-_COORDINATES = {"number", "expver", "valid_time", "time", "latitude", "longitude", "surface", "step"}
 
 
 @dataclass
@@ -114,7 +113,7 @@ def _add(received: Received, request: Request, path: Path, data: xr.Dataset) -> 
             raise SourceError(f"{path} holds {short} once more: two files of one result have it.")
         _check_times(request, path, time_of(data, path), short)
         _check_area(request, path, data)
-        received.nan_share[name] = _nan_share(path, data[short])
+        received.nan_share[name] = nan_share(path, data[short])
         received.variables[name] = f"{path.name}:{short}"
     for month, versions in _expver(path, data).items():
         received.expver[month] = sorted({*received.expver.get(month, []), *versions})
@@ -162,10 +161,11 @@ def _step(values: Any) -> float:
     return float(np.abs(np.diff(values)).min()) + 1e-6 if values.size > 1 else 1.0
 
 
-def _nan_share(path: Path, values: xr.DataArray) -> float:
+def nan_share(path: Path, values: xr.DataArray) -> float:
+    """Read every value and give the share that is missing; ``SourceError`` for a torn file or one without values."""
     try:
         share = float(np.isnan(values.values).mean())
-    except (OSError, ValueError, RuntimeError, EOFError, IndexError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, EOFError, IndexError) as error:
         raise SourceError(f"{path} is torn: {values.name} cannot be read ({error}); fetch it again.") from error
     if share == 1.0:
         raise SourceError(f"{path} has no value of {values.name}, only missing ones; fetch it again.")

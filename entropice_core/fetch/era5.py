@@ -1,79 +1,24 @@
-"""Fetch an Arctic year of ERA5: ask only for what is missing, a few jobs at a time, and leave nothing half there.
+"""Fetch an Arctic year of ERA5: ask only for what is missing, and leave nothing half there.
 
 A run that is killed at any moment goes on with the same jobs (`jobs`), the same bytes (`download`) and the same
 results (`year`) when the command is given again.
 """
 
-import os
-import shutil
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from entropice_core.errors import RetryableSourceError, SourceError
-from entropice_core.fetch.cds import Asset, ClimateDataStore, JobGoneError, TooLargeError
-from entropice_core.fetch.check import inspect
-from entropice_core.fetch.download import download, unpack
+from entropice_core.fetch.cds import ClimateDataStore
 from entropice_core.fetch.jobs import Journal
-from entropice_core.fetch.plan import (
-    ARCTIC,
-    STATISTICS,
-    Area,
-    Product,
-    Request,
-    arctic_months,
-    check_area,
-    check_year,
-    plan,
-)
-from entropice_core.fetch.variables import DEFAULTS, find_variables
-from entropice_core.fetch.year import (
-    Receipt,
-    describe_files,
-    holders,
-    merge_monthly,
-    publish,
-    read_year,
-    year_summary,
-)
+from entropice_core.fetch.plan import Product, Request, Wish, check_area, check_year, plan
+from entropice_core.fetch.run import PARALLEL, Progress, Run
+from entropice_core.fetch.variables import find_variables
+from entropice_core.fetch.year import Receipt, holders, merge_monthly, read_year, year_summary
 from entropice_core.storage.durable import require_space, write_json
 from entropice_core.storage.locking import hold
-
-PARALLEL = 4
-"""Jobs in the queue at a time: the service lowers the priority of who has many."""
-_RESUBMISSIONS = 2
-_POLL_FIRST_S, _POLL_LONGEST_S = 1.0, 120.0
-_QUEUE_BUDGET_S = 48 * 3600.0
-_HOPELESS = ("no data", "invalid", "not available")
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What somebody wants of ERA5: one Arctic year of one product."""
-
-    product: Product
-    year: int
-    variables: tuple[str, ...] = DEFAULTS
-    area: Area = ARCTIC
-    statistics: tuple[str, ...] = STATISTICS
-    allow_provisional: bool = False
-    allow_gaps: bool = False
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a year is. ``queued_s`` is the time spent waiting for the service so far."""
-
-    months_done: int
-    results_done: int
-    results_open: int
-    bytes: int
-    queued_s: float
-    text: str
-    is_event: bool = True
 
 
 @dataclass
@@ -112,6 +57,11 @@ def year_folder(data: Path, product: Product, year: int) -> Path:
 def monthly_file(data: Path, year: int) -> Path:
     """Return the file that a raster source reads: ``{data}/era5/era5_monthly_{year}.nc``."""
     return data / "era5" / f"era5_monthly_{year}.nc"
+
+
+def journal_of(home: Path) -> Journal:
+    """Return the journal of open jobs below ENTROPICE_HOME."""
+    return Journal(home / "fetch" / "jobs")
 
 
 def plan_year(
@@ -170,12 +120,12 @@ def fetch_year(
         folder = year_folder(data, wish.product, wish.year)
         folder.mkdir(parents=True, exist_ok=True)
         require_space(folder, 3 * sum(r.bytes for r in requests))  # the transfer, what it unpacks to, the yearly file
-        run = _Run(wish, store, Journal(journal_folder / "jobs"), folder, today, parallel, tell, deque(requests))
+        run = Run(wish, store, journal_of(home), folder, today, parallel, tell, deque(requests))
         run.finish()
         return _conclude(run, data, len(receipts), notes)
 
 
-def _conclude(run: "_Run", data: Path, already: int, notes: list[str]) -> YearReport:
+def _conclude(run: Run, data: Path, already: int, notes: list[str]) -> YearReport:
     """All results are there: write the summary and, for monthly means, the year's file."""
     wish = run.wish
     receipts = [r for r in read_year(run.folder)[0] if r.request.area == wish.area]
@@ -190,152 +140,11 @@ def _conclude(run: "_Run", data: Path, already: int, notes: list[str]) -> YearRe
     )  # fmt: skip
 
 
-@dataclass
-class _Run:
-    """The jobs of one year on their way: waiting to be submitted, in the service's queue, fetched."""
-
-    wish: Wish
-    store: ClimateDataStore
-    journal: Journal
-    folder: Path
-    today: date
-    parallel: int
-    tell: Callable[[Progress], None]
-    pending: deque[Request]
-    active: dict[Request, str] = field(default_factory=dict)
-    fetched: list[str] = field(default_factory=list)
-    resumed: list[str] = field(default_factory=list)
-    tries: Counter[str] = field(default_factory=Counter)
-    bytes: int = 0
-    queued_s: float = 0.0
-
-    def finish(self) -> None:
-        """Work until nothing is pending or active."""
-        pause, idle = _POLL_FIRST_S, 0.0
-        while self.pending or self.active:
-            while self.pending and len(self.active) < self.parallel:
-                self._begin(self.pending.popleft())
-            before = len(self.fetched) + sum(self.tries.values())
-            for request in list(self.active):
-                self._look(request)
-            if len(self.fetched) + sum(self.tries.values()) > before:
-                pause, idle = _POLL_FIRST_S, 0.0
-                continue
-            if idle > _QUEUE_BUDGET_S:
-                raise RetryableSourceError(
-                    f"The Climate Data Store has had {', '.join(self.active.values())} in its queue for "
-                    f"{idle / 3600:.0f} hours: run the same command again later, it goes on with the same jobs."
-                )
-            self._say(f"{len(self.active)} in the queue", is_event=False)
-            self.store.patience.sleep(pause)
-            idle, self.queued_s = idle + pause, self.queued_s + pause
-            pause = min(1.5 * pause, _POLL_LONGEST_S)
-
-    def _begin(self, request: Request) -> None:
-        """Take up the job of an earlier run, or submit one; split what is too large."""
-        job = self.journal.find(request, self.store.url)
-        if job is not None:
-            self.active[request] = job.job_id
-            self.resumed.append(job.job_id)
-            self._say(f"going on with job {job.job_id}: {request}")
-            return
-        try:
-            cost = self.store.cost(request.dataset, request.inputs)
-            if cost.is_too_much:
-                raise TooLargeError(f"It costs {cost.cost:,.0f} and {cost.limit:,.0f} are allowed.")
-            job_id = self.store.submit(request.dataset, request.inputs)
-        except TooLargeError as error:
-            self._split(request, error)
-            return
-        self.journal.record(request, self.store.url, job_id)
-        self.active[request] = job_id
-        self._say(f"submitted {request}")
-
-    def _split(self, request: Request, error: TooLargeError) -> None:
-        halves = request.halves()
-        if not halves:
-            raise SourceError(
-                f"{request} is one variable of one month and still too large for the Climate Data Store: {error} "
-                "Ask for a smaller area."
-            ) from error
-        self.pending.extendleft(reversed(halves))
-        self._say(f"split {request}: {error}")
-
-    def _look(self, request: Request) -> None:
-        """See how far a job is, and fetch its result when it is done."""
-        job = self.active[request]
-        try:
-            state = self.store.state(job)
-            if state in ("accepted", "running"):
-                return
-            if state in ("failed", "rejected"):
-                self._failed(request, job, state)
-            elif state == "successful":
-                self._collect(request, job, self.store.asset(job))
-            else:
-                self._again(request, f"job {job} is {state}")
-        except JobGoneError as error:
-            self._again(request, str(error))
-
-    def _failed(self, request: Request, job: str, state: str) -> None:
-        error = self.store.failure(job)
-        self.journal.forget(request)
-        is_hopeless = state == "rejected" or any(word in str(error).lower() for word in _HOPELESS)
-        if is_hopeless or self.tries[request.digest] >= _RESUBMISSIONS:
-            raise SourceError(f"{request} cannot be had: {error}") from error
-        self._again(request, str(error))
-
-    def _again(self, request: Request, why: str) -> None:
-        """Submit once more, a few times at most."""
-        self.journal.forget(request)
-        del self.active[request]
-        self.tries[request.digest] += 1
-        if self.tries[request.digest] > _RESUBMISSIONS:
-            raise RetryableSourceError(f"{request} was submitted {_RESUBMISSIONS + 1} times in vain: {why} Try later.")
-        self.pending.appendleft(request)
-        self._say(f"submitting again, {why}")
-
-    def _collect(self, request: Request, job: str, asset: Asset) -> None:
-        """Fetch, unpack, check and publish one result; what is not right is set aside for a person to look at."""
-        staging = self.folder / f".{request.name}.part"
-        files = staging / "files"
-        shutil.rmtree(files, ignore_errors=True)
-        files.mkdir(parents=True)
-        transfer = staging / f"{job}.part"
-        self._say(f"fetching {request} ({asset.size:,} bytes)")
-        download(asset, transfer, self.store.session, self.store.patience, self._count)
-        said = self.store.messages()
-        try:
-            paths = unpack(transfer, files, largest=4 * request.bytes + (1 << 24))
-            received = inspect(request, paths, allow_gaps=self.wish.allow_gaps, said=said)
-        except SourceError as error:
-            self.journal.forget(request)
-            raise _set_aside(error, staging, self.folder / f".rejected-{request.name}") from error
-        publish(
-            Receipt(
-                request, describe_files(paths), received, job, self.store.url, self.today.isoformat(), asset.size,
-                asset.md5, said,
-            ),
-            files,
-            self.folder,
-        )  # fmt: skip
-        self.journal.forget(request)
-        shutil.rmtree(staging)
-        del self.active[request]
-        self.fetched.append(request.name)
-        self._say(f"fetched {request}")
-
-    def _count(self, received: int) -> None:
-        self.bytes += received
-
-    def _say(self, text: str, is_event: bool = True) -> None:
-        open_requests = [*self.pending, *self.active]
-        lacking = {month for request in open_requests for month in request.months}
-        done = sum(month not in lacking for month in arctic_months(self.wish.year))
-        self.tell(Progress(done, len(self.fetched), len(open_requests), self.bytes, self.queued_s, text, is_event))
-
-
-def _set_aside(error: SourceError, staging: Path, aside: Path) -> SourceError:
-    shutil.rmtree(aside, ignore_errors=True)
-    os.rename(staging, aside)
-    return SourceError(str(error).replace(str(staging), str(aside)))
+def abandon_jobs(store: ClimateDataStore, home: Path) -> list[str]:
+    """Take the open jobs of earlier runs out of the service's queue and out of the journal; list their ids."""
+    journal = journal_of(home)
+    jobs = [job for job in journal.open_jobs() if job.url == store.url]
+    for job in jobs:
+        store.delete(job.job_id)
+        journal.strike(job)
+    return [job.job_id for job in jobs]

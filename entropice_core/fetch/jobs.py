@@ -56,6 +56,11 @@ class Journal:
         """Strike a job off: its result is in the data folder, or will never come."""
         self._path(request).unlink(missing_ok=True)
 
+    def strike(self, job: Job) -> None:
+        """Strike off a job whose request is not at hand."""
+        for path in self.folder.glob(f"*_{job.request_digest[:8]}.json"):
+            path.unlink()
+
     def open_jobs(self) -> Iterator[Job]:
         """List the open jobs."""
         for path in sorted(self.folder.glob("*.json")):

@@ -17,7 +17,7 @@ from entropice_core.errors import RetryableSourceError
 
 @dataclass
 class Patience:
-    """Waiting of one service. ``sleep`` and ``now`` are replaced where waiting must not take time.
+    """Waiting of one service. ``sleep`` is replaced where waiting must not take time.
 
     ``budget_s`` is what may be waited for one call, all its repetitions together; ``first_s`` the first wait, which
     doubles up to ``longest_s``. Waits that the server did not name vary by a tenth, so that many users who were
@@ -28,7 +28,6 @@ class Patience:
     first_s: float = 2.0
     longest_s: float = 300.0
     sleep: Callable[[float], None] = time.sleep
-    now: Callable[[], float] = time.monotonic
     tell: Callable[[str], None] = field(default=lambda _: None)
 
     def begin(self) -> "Waits":

@@ -23,7 +23,7 @@ from datetime import date, timedelta
 from typing import Any, Literal, TypeAlias
 
 from entropice_core.errors import ConfigError
-from entropice_core.fetch.variables import VARIABLES, Variable
+from entropice_core.fetch.variables import DEFAULTS, VARIABLES, Variable
 
 Product = Literal["monthly", "daily"]
 Month: TypeAlias = tuple[int, int]
@@ -44,6 +44,19 @@ GRID_STEP_DEG = 0.25
 _DAYS_LATE = 6  # ERA5T comes about 5 days late
 _MONTHS_TO_FINAL = 3  # after the month's end; ECMWF says two to three
 _SERVED_AS = {"mean": "daily_mean", "min": "daily_minimum", "max": "daily_maximum", "sum": "daily_sum"}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What somebody wants of ERA5: one Arctic year of one product."""
+
+    product: Product
+    year: int
+    variables: tuple[str, ...] = DEFAULTS
+    area: Area = ARCTIC
+    statistics: tuple[str, ...] = STATISTICS
+    allow_provisional: bool = False
+    allow_gaps: bool = False
 
 
 @dataclass(frozen=True)

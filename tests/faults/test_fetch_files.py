@@ -184,7 +184,8 @@ CHILD = """
 import resource, sys
 from pathlib import Path
 from entropice_core.fetch.cds import ClimateDataStore, read_credentials
-from entropice_core.fetch.era5 import Wish, fetch_year
+from entropice_core.fetch.era5 import fetch_year
+from entropice_core.fetch.plan import Wish
 from entropice_core.errors import StoreError
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
 home = Path(sys.argv[1])

@@ -4,6 +4,7 @@ import pytest
 
 from entropice_core.errors import ConfigError, RetryableSourceError, SourceError
 from entropice_core.fetch.cds import ClimateDataStore, Credentials
+from entropice_core.fetch.era5 import abandon_jobs
 from tests.servers.cds import Fault
 from tests.unit.fetch.conftest import Place, place, server
 
@@ -193,3 +194,23 @@ def test_an_address_that_is_no_climate_data_store_is_refused(place):
     store = ClimateDataStore(Credentials(place.server.root, place.server.key), place.store().patience)
     with pytest.raises(SourceError, match="no longer has|refuses"):
         store.cost("reanalysis-era5-single-levels-monthly-means", {})
+
+
+def test_jobs_that_are_given_up_leave_the_queue_and_the_journal(place):
+    place.server.faults = [Fault("GET", "/results$", 401, "permission denied", times=99)]
+    with pytest.raises(ConfigError):
+        place.fetch()
+    assert len(journal(place)) == 2
+    gone = abandon_jobs(place.store(), place.home)
+    assert set(gone) == set(place.server.jobs)
+    assert all(job.gone for job in place.server.jobs.values())
+    assert journal(place) == []
+
+
+def test_an_answer_that_is_not_the_service_s_is_told_with_the_address_to_check(place):
+    place.server.faults = [Fault("POST", "/costing", 200, "captive portal")]
+    with pytest.raises(
+        RetryableSourceError, match="something else than the service's message .*is CDSAPI_URL the"
+    ):
+        place.fetch()
+    assert place.slept == []

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from entropice_core.fetch.cds import ClimateDataStore, Credentials
-from entropice_core.fetch.era5 import Progress, Wish, YearReport, fetch_year
+from entropice_core.fetch.era5 import YearReport, fetch_year
 from entropice_core.fetch.patience import Patience
+from entropice_core.fetch.plan import Wish
+from entropice_core.fetch.run import Progress
 from tests.servers.cds import CdsServer
 
 BOX = (70.0, 100.0, 60.0, 115.0)
