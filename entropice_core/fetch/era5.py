@@ -4,6 +4,7 @@ A run that is killed at any moment goes on with the same jobs (`jobs`), the same
 results (`year`) when the command is given again.
 """
 
+import shutil
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -120,9 +121,19 @@ def fetch_year(
         folder = year_folder(data, wish.product, wish.year)
         folder.mkdir(parents=True, exist_ok=True)
         require_space(folder, 3 * sum(r.bytes for r in requests))  # the transfer, what it unpacks to, the yearly file
+        _tidy(receipts, journal_of(home), store.url, folder)
         run = Run(wish, store, journal_of(home), folder, today, parallel, tell, deque(requests))
         run.finish()
         return _conclude(run, data, len(receipts), notes)
+
+
+def _tidy(receipts: list[Receipt], journal: Journal, url: str, folder: Path) -> None:
+    """Finish what a kill between a result's publication and the end of its job left undone."""
+    for receipt in receipts:
+        job = journal.find(receipt.request, url)
+        if job is not None and job.job_id == receipt.job_id:
+            journal.forget(receipt.request)
+            shutil.rmtree(folder / f".{receipt.request.name}.part", ignore_errors=True)
 
 
 def _conclude(run: Run, data: Path, already: int, notes: list[str]) -> YearReport:

@@ -160,6 +160,8 @@ def merge_monthly(folder: Path, year: int, area: Area, receipts: list[Receipt], 
     months = arctic_months(year)
     names = sorted({k[0] for k in held})
     whole = [n for n in names if all((n, "month", m) in held for m in months)]
+    if not whole:
+        raise SourceError(f"No variable in {folder} has all twelve months of {year}: fetch one without --allow-gaps.")
     merged = xr.merge(
         [_twelve_months(folder, name, months, held) for name in whole],
         join="exact",
@@ -218,7 +220,9 @@ def _months_of(folder: Path, receipt: Receipt, name: str, months: list[Month]) -
         if short is None:
             raise SourceError(f"{file} has lost {name}: remove the folder {file.parent}, fetch again.")
         served = data[short]
-        time_name = next(str(d) for d in served.dims if d in ("valid_time", "time"))
+        time_name = next(n for n in ("valid_time", "time") if n in served.coords)
+        if time_name not in served.dims:  # a single month may come without the dimension
+            served = served.expand_dims(time_name)
         kept = served.isel({time_name: [i for i, t in enumerate(times) if (t.year, t.month) in months]}).load()
         kept = kept.drop_vars([c for c in kept.coords if c not in (time_name, "latitude", "longitude")])
         number = data["number"].reset_coords(drop=True) if "number" in data.coords and not data["number"].dims else None

@@ -10,7 +10,11 @@ import threading
 import pytest
 import xarray as xr
 
+from entropice_core.fetch.era5 import journal_of
+from entropice_core.fetch.plan import plan
+from entropice_core.fetch.variables import find_variables
 from tests.servers.cds import Fault
+from tests.unit.fetch.conftest import BOX as AREA
 from tests.unit.fetch.conftest import Place, place, server
 
 __all__ = ["place", "server"]
@@ -94,6 +98,18 @@ def test_a_run_killed_at_random_never_leaves_a_part_under_a_final_name(place, sh
     printed = finish(shell(*BOX))
     assert "era5_monthly_2021.nc" in printed
     assert len(place.server.jobs) <= 4  # at most one is lost by a kill between the answer and the journal
+    assert place.hidden() == []
+
+
+def test_a_kill_between_publication_and_the_journal_is_tidied_up_by_the_next_run(place):
+    place.fetch()
+    request = plan("monthly", 2021, find_variables(["t2m", "tp"]), AREA)[0]
+    (job_id,) = [j for j, job in place.server.jobs.items() if job.inputs == request.inputs]
+    journal = journal_of(place.home)
+    journal.record(request, place.server.url, job_id)
+    (place.year / f".{request.name}.part").mkdir()
+    assert place.fetch().fetched == []
+    assert journal.find(request, place.server.url) is None
     assert place.hidden() == []
 
 

@@ -209,8 +209,6 @@ def test_jobs_that_are_given_up_leave_the_queue_and_the_journal(place):
 
 def test_an_answer_that_is_not_the_service_s_is_told_with_the_address_to_check(place):
     place.server.faults = [Fault("POST", "/costing", 200, "captive portal")]
-    with pytest.raises(
-        RetryableSourceError, match="something else than the service's message .*is CDSAPI_URL the"
-    ):
+    with pytest.raises(RetryableSourceError, match="something else than the service's message .*is CDSAPI_URL the"):
         place.fetch()
     assert place.slept == []

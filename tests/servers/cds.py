@@ -104,7 +104,8 @@ class CdsServer:
     (state, traceback) for the next jobs; ``transfers`` of what happens to the next downloads: ``cut``,
     ``cut_unannounced``, ``html``, ``gone``, ``429``; ``results`` of what is wrong with the next results: ``wrong_md5``,
     ``html``, ``grib``, ``truncated``, ``traversal``, ``link``, ``bomb``, ``missing_step``, ``half_area``, ``all_nan``.
-    ``drop`` names variables that are left out without an error; ``expver`` says which months are ERA5T.
+    ``drop`` names variables that are left out without an error; ``expver`` says which months are ERA5T; ``squeeze``
+    writes single times without their dimension.
     """
 
     def __init__(self, protocols: Path | None = None, step: float = 2.5, port: int = 0) -> None:
@@ -115,6 +116,7 @@ class CdsServer:
         self.licence_accepted = True
         self.drop: set[str] = set()
         self.truncate_at = 0.6
+        self.squeeze = False
         self.accumulated_hour = 6
         self.expver: Callable[[int, int], str] = lambda year, month: "0001"
         self.faults: list[Fault] = []
@@ -544,7 +546,8 @@ def make_dataset(cds: CdsServer, job: Job, names: list[str], wrong: str = "") ->
         coords["expver"] = ("valid_time", np.array([cds.expver(t.year, t.month) for t in times], dtype=object))
     attrs = {"GRIB_centre": "ecmf", "GRIB_subCentre": 0, "Conventions": "CF-1.7",
              "institution": "European Centre for Medium-Range Weather Forecasts"}  # fmt: skip
-    return xr.Dataset(variables, coords, attrs)
+    made = xr.Dataset(variables, coords, attrs)
+    return made.squeeze("valid_time") if cds.squeeze else made
 
 
 def make_times(job: Job, is_accumulated: bool, hour: int) -> pd.DatetimeIndex:
