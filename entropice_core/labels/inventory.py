@@ -17,7 +17,7 @@ import pandas as pd
 import shapely
 
 from entropice_core.config import InventoryConfig
-from entropice_core.errors import SchemaError
+from entropice_core.errors import SchemaError, SourceError
 from entropice_core.grids.base import Float64
 from entropice_core.grids.projection import GEOGRAPHIC_CRS
 from entropice_core.grids.study_area import StudyArea
@@ -28,7 +28,7 @@ from entropice_core.labels.geometry import crs_label, to_degrees
 from entropice_core.labels.report import Sieve, add_counts, count_reasons
 from entropice_core.labels.years import SQUARE_METRES, check_column, find_occurrences
 
-VERSION = "1"
+VERSION = "2"
 
 COLUMNS = ("rts_id", "year", "area_m2", "source_file", "geometry")
 
@@ -81,10 +81,12 @@ def read_inventory(name: str, config: InventoryConfig, data_root: Path, area: St
     ------
     SourceError
         When a pattern matches nothing, a file cannot be read, has no coordinate system, lacks a column, or holds
-        points for polygons. What is wrong with single features is counted in the report instead.
+        points for polygons, or when most rows have no year that can be read. What is wrong with single features is
+        counted in the report instead.
     """
     table, spoken_of = _read_table(name, config, data_root, years)
     footprint, footprint_report = read_footprint(name, config.footprint, data_root)
+    _check_years_read(table, config, f"inventories.{name}")
     reject_far(table.features, table.sieve, area)
     reject_duplicates(table.features, table.sieve)
     kept = table.features[table.sieve.is_kept].sort_values(["year", "source_file", "row"], kind="stable")
@@ -158,7 +160,19 @@ def _read_layer(
         line["declared_to_measured_area"] = _median_ratio(declared, shapely.area(geometries))
     elif not is_polygon:
         _reject_points_without_area(features, sieve, config)
-    return features, sieve, line | {"years": list(found.years)}
+    return features, sieve, line | {"years": list(found.years), "unread_year": found.unread}
+
+
+def _check_years_read(table: _Table, config: InventoryConfig, key: str) -> None:
+    """Refuse an inventory most of whose dates are lost: cells of slumps without a year would become observed zeros."""
+    lost, rows = table.sieve.counts().get("no_year", 0), len(table.features)
+    if 2 * lost > rows:
+        line = next(line for line in table.layers if line["unread_year"])
+        raise SourceError(
+            f"{key}: no year can be read for {lost} of {rows} rows, and {line['file']} holds {line['unread_year']} in "
+            f"the column {config.year.column!r}; expected are years, ISO dates such as 2018-07-03, YYYYMMDD or time "
+            "stamps, so name another column in year.column or correct the file."
+        )
 
 
 def _declared_areas(frame: pd.DataFrame, config: InventoryConfig, what: str) -> Float64:

@@ -18,7 +18,9 @@ from entropice_core.labels.report import Sieve
 SQUARE_METRES: dict[str, float] = {"m2": 1.0, "ha": 1e4, "km2": 1e6}
 FIRST_MONTH = 10
 _YEAR = re.compile(r"^(\d{4})(?:\.0+)?$")
-_DATE = re.compile(r"^(\d{4})([-/.]?)(\d{1,2})\2(\d{1,2})(?:[T ].*)?$")
+_DATE = re.compile(r"^(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?:[T ].*)?$")
+# A whole-number column with a gap is stored as floats, hence the .0.
+_DIGITS = re.compile(r"^(\d{4})(\d{2})(\d{2})(?:\.0+)?$")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Occurrences:
     """Features of one layer: which row in which year.
 
     ``row``: (n,) int64; ``year``: (n,) float64, NaN when unknown; ``area_m2``: (n,) float64, what the file says, NaN
-    when it says nothing; ``sieve``: what is wrong with them; ``years``: the years that the layer speaks about.
+    when it says nothing; ``sieve``: what is wrong with them; ``years``: the years that the layer speaks about;
+    ``unread``: a value in which no year could be read, "" when there is none.
     """
 
     row: npt.NDArray[np.int64]
@@ -34,6 +37,7 @@ class Occurrences:
     area_m2: npt.NDArray[np.float64]
     sieve: Sieve
     years: tuple[int, ...]
+    unread: str = ""
 
 
 def check_column(frame: pd.DataFrame, column: str, key: str, what: str) -> None:
@@ -60,6 +64,7 @@ def find_occurrences(
     """
     if config.column_per_year is not None:
         return _per_year(frame, config.column_per_year, SQUARE_METRES[config.unit], years, what)
+    unread = ""
     if config.file_name is not None:
         of_row = np.full(len(frame), float(year_in_name(file_name, config.file_name, what)))
         spoken_of = {year_in_name(file_name, config.file_name, what)}
@@ -69,10 +74,17 @@ def find_occurrences(
             check_column(frame, column, "year.column", what)
         of_row = parse_years(frame[column]) if len(frame) else np.empty(0)
         spoken_of = {int(year) for year in np.unique(of_row[np.isfinite(of_row)])}
+        unread = _example(frame[column][~np.isfinite(of_row)]) if len(frame) else ""
     sieve = Sieve(len(frame))
     sieve.reject(~np.isfinite(of_row), "no_year")
     sieve.reject(~np.isin(of_row, years), "year_outside_study")
-    return Occurrences(np.arange(len(frame)), of_row, areas, sieve, tuple(sorted(spoken_of)))
+    return Occurrences(np.arange(len(frame)), of_row, areas, sieve, tuple(sorted(spoken_of)), unread)
+
+
+def _example(values: "pd.Series[Any]") -> str:
+    """Show one of the values, rather one that is there than a missing one."""
+    there = values.dropna()
+    return repr(there.tolist()[0]) if len(there) else "nothing" if len(values) else ""
 
 
 def year_in_name(file_name: str, pattern: str, what: str) -> int:
@@ -102,8 +114,9 @@ def parse_years(values: "pd.Series[Any]") -> npt.NDArray[np.float64]:
     years: npt.NDArray[np.float64] = pd.to_numeric(text.str.extract(_YEAR.pattern)[0]).to_numpy(
         np.float64, na_value=np.nan
     )
-    parts = text.str.extract(_DATE.pattern)
+    parts, digits = text.str.extract(_DATE.pattern), text.str.extract(_DIGITS.pattern)
     iso = parts[0] + "-" + parts[2].str.zfill(2) + "-" + parts[3].str.zfill(2)
+    iso = iso.fillna(digits[0] + "-" + digits[1] + "-" + digits[2])
     dates = pd.DatetimeIndex(pd.to_datetime(iso, format="%Y-%m-%d", errors="coerce"))
     return np.where(np.isfinite(years), years, _arctic(dates))
 

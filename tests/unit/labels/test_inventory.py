@@ -181,6 +181,19 @@ def test_a_year_without_any_record_is_unobserved_and_not_zero(
     assert got.report["unobserved_years"] == [2019]
 
 
+def test_an_inventory_most_of_whose_dates_cannot_be_read_is_refused(
+    tmp_path: Path, read: Read, frame: Frame, square: Square
+) -> None:
+    shapes = [square(126.0 + i, 72.0) for i in range(4)]
+    frame(shapes, date=["2018", None, "3 July 2018", "4 July 2018"]).to_file(tmp_path / "rts.gpkg")
+    with pytest.raises(
+        SourceError, match=r"3 of 4 rows, and rts\.gpkg holds '3 July 2018' in the column 'date'; expected.*YYYYMMDD"
+    ):
+        read()
+    frame(shapes, date=["2018", "2019", "3 July 2018", None]).to_file(tmp_path / "rts.gpkg")
+    assert rejected(read()) == {"no_year": 2}
+
+
 def test_slumps_just_outside_are_kept_because_cells_reach_out(
     tmp_path: Path, read: Read, frame: Frame, square: Square
 ) -> None:

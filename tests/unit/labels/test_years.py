@@ -23,6 +23,11 @@ from entropice_core.labels.years import find_occurrences, parse_years, year_in_n
         ("2018.07.03", 2018),
         ("20180703", 2018),
         (20180703, 2018),
+        (20180703.0, 2018),
+        (20181001.0, 2019),
+        ("20181001.0", 2019),
+        (20180703.5, None),
+        ("201811", None),
         (datetime.date(2018, 7, 3), 2018),
         (pd.Timestamp("2018-07-03", tz="UTC"), 2018),
         ("2018-09-30", 2018),
@@ -73,3 +78,8 @@ def test_columns_of_other_years_than_the_studys_are_no_error() -> None:
     config = YearOf(column_per_year="Area_{year}_")
     found = find_occurrences(pd.DataFrame({"Area_2001_": [1.0]}), "x", config, np.full(1, np.nan), [2018], "x")
     assert found.row.size == 0 and found.years == ()
+
+
+def test_whole_number_dates_with_a_gap_keep_their_years() -> None:
+    got = parse_years(pd.Series([20180703, None, 20191101]))
+    np.testing.assert_array_equal(got, [2018.0, np.nan, 2020.0])
