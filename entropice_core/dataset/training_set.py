@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from entropice_core.errors import GridError, ProvenanceError, TrainingError
+from entropice_core.errors import ConfigError, GridError, ProvenanceError, TrainingError
 
 VERSION = "1"
 
@@ -38,12 +38,15 @@ def build_training_set(
 
     Raises
     ------
+    ConfigError
+        When slumps of unknown area were found: their cells have no density, and all positives would be lost.
     ProvenanceError
         When the features of two years differ in name or order.
     TrainingError
         When no row is left.
     """
     years = sorted(labels)
+    _check_areas(labels)
     names = _same_features(features)
     kept = {year: _observed(labels[year], min_observed_fraction) for year in years}
     counts = _counts(labels, kept, min_observed_fraction)
@@ -57,6 +60,18 @@ def build_training_set(
     table = stacked.isel(row=order).assign_coords(feature=names)
     table.attrs = {"counts": counts, "title": "training set: observed cell-years"}
     return table
+
+
+def _check_areas(labels: Mapping[int, xr.Dataset]) -> None:
+    lost = sum(
+        int(((each["count"] > 0) & (each["observed_fraction"] > 0) & each["density"].isnull()).sum())
+        for each in labels.values()
+    )
+    if lost:
+        raise ConfigError(
+            f"{lost} observed cell-years hold slumps but no density, because the target inventory gives points without "
+            "an area: name their column of areas in area_column of the target inventory, since density needs areas."
+        )
 
 
 def _same_features(features: Mapping[int, xr.Dataset]) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from entropice_core.dataset.training_set import build_training_set
-from entropice_core.errors import GridError, ProvenanceError, TrainingError
+from entropice_core.errors import ConfigError, GridError, ProvenanceError, TrainingError
 from entropice_core.features.assemble import assemble
 
 IDS = np.array([10, 20, 30, 40], dtype=np.uint64)
@@ -85,3 +85,11 @@ def test_labels_of_other_cells_are_refused():
 def test_a_study_where_nothing_was_observed_says_so():
     with pytest.raises(TrainingError, match="No cell-year of 2019-2019"):
         build_training_set({2019: labels([np.nan] * 4, [0] * 4)}, {2019: assembled()}, 0.1)
+
+
+def test_slumps_without_an_area_are_refused_and_not_dropped_as_unobserved():
+    every = {y: labels([0.0, np.nan, np.nan, 0.1], [1.0, 0.5, 0.0, 1.0]) for y in (2018, 2019)}
+    for each in every.values():
+        each["count"][:] = [0.0, 3.0, np.nan, 1.0]
+    with pytest.raises(ConfigError, match=r"^2 observed cell-years hold slumps but no density.*area_column"):
+        build_training_set(every, dict.fromkeys(every, assembled()), 0.1)
