@@ -66,8 +66,8 @@ def find_occurrences(
         return _per_year(frame, config.column_per_year, SQUARE_METRES[config.unit], years, what)
     unread = ""
     if config.file_name is not None:
-        of_row = np.full(len(frame), float(year_in_name(file_name, config.file_name, what)))
-        spoken_of = {year_in_name(file_name, config.file_name, what)}
+        year = year_in_name(file_name, config.file_name, what)
+        of_row, spoken_of = np.full(len(frame), float(year)), {year}
     else:
         column = str(config.column)
         if len(frame):
@@ -88,10 +88,14 @@ def _example(values: "pd.Series[Any]") -> str:
 
 
 def year_in_name(file_name: str, pattern: str, what: str) -> int:
-    r"""Read the year from a file's name.
+    r"""Read the Arctic year from a file's name: the first group of the pattern is the year, the second the month.
 
-    >>> year_in_name("5370314_2013-07-27_RE1.shp", r"_(\d{4})-\d{2}-\d{2}_", "the layer")
+    Without a second group the year is taken as it stands.
+
+    >>> year_in_name("5370314_2013-07-27_RE1.shp", r"_(\d{4})-(\d{2})-\d{2}_", "the layer")
     2013
+    >>> year_in_name("5370314_2013-10-02_RE1.shp", r"_(\d{4})-(\d{2})-\d{2}_", "the layer")
+    2014
     """
     match = re.search(pattern, file_name)
     if match is None or not re.fullmatch(r"\d{4}", match.group(1) or ""):
@@ -99,7 +103,13 @@ def year_in_name(file_name: str, pattern: str, what: str) -> int:
             f"{what}: the first group of year.file_name = {pattern!r} finds no year of four digits in the name "
             f"{file_name!r}; correct the expression, or exclude the file."
         )
-    return int(match.group(1))
+    month = match.group(2) if match.re.groups > 1 else None
+    if month is not None and not re.fullmatch(r"0?[1-9]|1[0-2]", month):
+        raise SourceError(
+            f"{what}: the second group of year.file_name = {pattern!r} finds {month!r} in the name {file_name!r}, "
+            "which is no month from 1 to 12; correct the expression, and write (?:...) for a group that is no month."
+        )
+    return int(match.group(1)) + (month is not None and int(month) >= FIRST_MONTH)
 
 
 def parse_years(values: "pd.Series[Any]") -> npt.NDArray[np.float64]:

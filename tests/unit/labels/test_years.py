@@ -56,6 +56,18 @@ def test_a_file_name_without_a_year_is_an_error_and_not_a_dropped_file(name: str
         year_in_name(name, pattern, "inventories.x")
 
 
+@pytest.mark.parametrize(
+    ("name", "year"), [("a_2013-09-30_x.shp", 2013), ("a_2013-10-01_x.shp", 2014), ("a_2013_x.shp", 2013)]
+)
+def test_a_month_in_the_file_name_tells_the_arctic_year(name: str, year: int) -> None:
+    assert year_in_name(name, r"_(\d{4})(?:-(\d{2})-\d{2})?_", "x") == year
+
+
+def test_a_second_group_that_is_no_month_is_an_error() -> None:
+    with pytest.raises(SourceError, match=r"finds '13' in the name 'a_2013-13_x\.shp', which is no month"):
+        year_in_name("a_2013-13_x.shp", r"_(\d{4})-(\d{2})_", "x")
+
+
 def test_a_column_per_year_gives_a_feature_for_each_year_with_area() -> None:
     frame = pd.DataFrame({"Area_2018_": [0.09, 0.0, None], "Area_2019_": [0.18, 0.9, -1.0]})
     config = YearOf(column_per_year="Area_{year}_", unit="ha")
