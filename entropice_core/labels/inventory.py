@@ -30,6 +30,9 @@ from entropice_core.labels.years import SQUARE_METRES, check_column, find_occurr
 
 VERSION = "2"
 
+FEW_RECORDS = 3
+"""A year of dated records with fewer than this many is noted in the report."""
+
 COLUMNS = ("rts_id", "year", "area_m2", "source_file", "geometry")
 
 
@@ -50,7 +53,8 @@ class Inventory:
     files : list of Path
         What was read, with sidecars and footprint, sorted; empty after :func:`read_back`.
     unobserved_years : tuple of int
-        Years of the study about which no file says anything. There the whole inventory is unobserved.
+        Years of the study without a kept feature, a layer without rows, or a column. There the whole inventory is
+        unobserved.
     """
 
     features: gpd.GeoDataFrame
@@ -84,19 +88,22 @@ def read_inventory(name: str, config: InventoryConfig, data_root: Path, area: St
         points for polygons, or when most rows have no year that can be read. What is wrong with single features is
         counted in the report instead.
     """
-    table, spoken_of = _read_table(name, config, data_root, years)
+    table = _read_table(name, config, data_root, years)
     footprint, footprint_report = read_footprint(name, config.footprint, data_root)
     _check_years_read(table, config, f"inventories.{name}")
     reject_far(table.features, table.sieve, area)
     reject_duplicates(table.features, table.sieve)
     kept = table.features[table.sieve.is_kept].sort_values(["year", "source_file", "row"], kind="stable")
-    silent = () if is_dated(footprint) else tuple(sorted(set(years) - spoken_of))
+    counts = _counts(table, kept)
+    dated = is_dated(footprint)
+    silent = () if dated else tuple(sorted(set(years) - _spoken_of(table, kept, config)))
     report = {
         "inventory": name,
         "geometry": config.geometry,
-        **_counts(table, kept),
+        **counts,
         "outside_but_in_reach": _count_outside(kept, area),
         "unobserved_years": list(silent),
+        "notes": [] if dated or config.year.column is None else _thin_years(counts["years"]),
         "footprint": footprint_report,
     }
     return Inventory(_to_frame(kept), footprint, report, inventory_files(name, config, data_root), silent)
@@ -111,22 +118,32 @@ class _Table:
     layers: list[dict[str, Any]]
 
 
-def _read_table(name: str, config: InventoryConfig, root: Path, years: list[int]) -> tuple[_Table, set[int]]:
+def _read_table(name: str, config: InventoryConfig, root: Path, years: list[int]) -> _Table:
     frames: list[pd.DataFrame] = []
     reasons: list[npt.NDArray[np.object_]] = []
     layers: list[dict[str, Any]] = []
-    spoken_of: set[int] = set()
     for path in find_files(config.files, config.exclude, root, f"inventories.{name}.files"):
         for layer in read_layers(path, relative_name(path, root), config.layer, config.exclude):
             frame, sieve, line = _read_layer(layer, config, years, f"inventories.{name}")
             frames.append(frame)
             reasons.append(sieve.reason)
             layers.append(line)
-            spoken_of.update(line["years"])
     features = pd.concat(frames, ignore_index=True)
     sieve = Sieve(len(features))
     sieve.reason = np.concatenate(reasons)
-    return _Table(features, sieve, layers), spoken_of
+    return _Table(features, sieve, layers)
+
+
+def _spoken_of(table: _Table, kept: pd.DataFrame, config: InventoryConfig) -> set[int]:
+    """Years that somebody looked at: a rejected row, far from the study, say, shows nothing about the study area."""
+    years = {int(year) for year in kept["year"].unique()}
+    looked = [line for line in table.layers if config.year.column_per_year is not None or not line["rows"]]
+    return years.union(*(line["years"] for line in looked))
+
+
+def _thin_years(kept: dict[str, int]) -> list[str]:
+    """Tell years that are observed only because very few dates say so: one wrong date makes a year of zeros."""
+    return [f"year {year} rests on {n} record{'s' if n > 1 else ''}" for year, n in kept.items() if n < FEW_RECORDS]
 
 
 def _read_layer(

@@ -171,14 +171,37 @@ def test_every_shapefile_of_a_zip_is_read_by_its_own_name(
     assert got.features["year"].tolist() == [2018, 2019]
 
 
-def test_a_year_without_any_record_is_unobserved_and_not_zero(
+def test_a_year_without_any_kept_record_is_unobserved_and_not_zero(
     tmp_path: Path, read: Read, frame: Frame, square: Square
 ) -> None:
-    frame([square(126.0, 72.0), square(20.0, 70.0)], date=[2018, 2020]).to_file(tmp_path / "rts.gpkg")
+    shapes = [square(126.0, 72.0), square(20.0, 70.0), shapely.LineString([(126, 72), (127, 72)]).buffer(0)]
+    frame(shapes, date=[2018, 2020, 2020]).to_file(tmp_path / "rts.gpkg")
     got = read()
-    # The slump of 2020 lies outside the study, but it shows that the inventory looked in 2020.
-    assert got.unobserved_years == (2019,)
-    assert got.report["unobserved_years"] == [2019]
+    # Nothing that is kept is of 2020: a slump far away says nothing about the study area.
+    assert rejected(got) == {"empty_geometry": 1, "outside_study_area": 1}
+    assert got.unobserved_years == (2019, 2020)
+    assert got.report["unobserved_years"] == [2019, 2020]
+
+
+def test_a_layer_of_rejected_rows_is_no_observation(tmp_path: Path, read: Read, frame: Frame, square: Square) -> None:
+    frame([square(126.0, 72.0)], id=[1]).to_file(tmp_path / "a_2018.gpkg")
+    frame([square(20.0, 70.0)], id=[1]).to_file(tmp_path / "b_2019.gpkg")
+    got = read(files=["{data}/*.gpkg"], year={"file_name": r"_(\d{4})"})
+    assert got.unobserved_years == (2019, 2020)
+    assert got.report["notes"] == []
+
+
+def test_a_year_that_rests_on_few_records_is_noted(tmp_path: Path, read: Read, frame: Frame, square: Square) -> None:
+    shapes = [square(126.0 + i / 10, 72.0) for i in range(6)]
+    frame(shapes, date=[2018] * 3 + [2019] + [2020] * 2).to_file(tmp_path / "rts.gpkg")
+    assert read().report["notes"] == ["year 2019 rests on 1 record", "year 2020 rests on 2 records"]
+
+
+def test_a_column_of_a_year_is_an_observation_even_if_nothing_was_active(tmp_path: Path, read: Read) -> None:
+    (tmp_path / "rts.csv").write_text("lon,lat,A2018,A2019\n126,72,5,0\n")
+    got = read(geometry="point", files=["{data}/rts.csv"], **DEGREES, year={"column_per_year": "A{year}"})
+    assert got.unobserved_years == (2020,)
+    assert got.report["notes"] == []
 
 
 def test_an_inventory_most_of_whose_dates_cannot_be_read_is_refused(
