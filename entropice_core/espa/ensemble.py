@@ -49,6 +49,8 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         Share of the configurations that are run to the end; 1 turns the early removal off.
     n_screen : int, default 4
         Restarts used to decide which.
+    n_swaps : int, default 0
+        Rounds of moves that leave poor optima, for fits that are run to the end; as in the classifier.
     calibrate : bool, default True
         Fit one power and a bias per class to the held-out probabilities.
     folder : str or Path, optional
@@ -91,6 +93,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         n_average: int = 4,
         keep: float = 0.25,
         n_screen: int = 4,
+        n_swaps: int = 0,
         calibrate: bool = True,
         folder: str | Path | None = None,
         progress: Callable[[Progress], None] | None = None,
@@ -120,6 +123,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         self.n_average = n_average
         self.keep = keep
         self.n_screen = n_screen
+        self.n_swaps = n_swaps
         self.calibrate = calibrate
         self.folder = folder
         self.progress = progress
@@ -220,6 +224,7 @@ class ESPAEnsemble(ESPASearch):
         n_average: int = 4,
         keep: float = 0.34,
         n_screen: int = 4,
+        n_swaps: int = 0,
         calibrate: bool = True,
         folder: str | Path | None = None,
         progress: Callable[[Progress], None] | None = None,

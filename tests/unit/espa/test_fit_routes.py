@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_wine, make_blobs
 
 from entropice_core.errors import ConfigError, TrainingError
-from entropice_core.espa import ESPAClassifier
+from entropice_core.espa import ESPAClassifier, ESPASearch
 from entropice_core.espa.soft_labels import soft_labels
 
 
@@ -193,3 +193,15 @@ def test_every_library_gives_the_same_routes(wine, backend, options) -> None:
 def test_wrong_options_of_the_routes_are_named(wine, change, message) -> None:
     with pytest.raises(ConfigError, match=message):
         ESPAClassifier(**change).fit(*wine)
+
+
+def test_the_search_takes_swaps_and_ends_the_same_in_any_chunks(wine, monkeypatch) -> None:
+    X, y = wine
+    options = {"n_clusters": (8,), "eps_c": (0.1, 0.3), "eps_w": (0.5,), "n_init": 4, "keep": 1.0, "random_state": 0}
+    plain, moved = (ESPASearch(**options, n_swaps=n).fit(X, y) for n in (0, 2))
+    assert not np.array_equal(plain.predict_proba(X), moved.predict_proba(X))
+    monkeypatch.setattr("entropice_core.espa.search.HOST_COLUMNS", 10)
+    again = ESPASearch(**options, n_swaps=2).fit(X, y)
+    np.testing.assert_allclose(again.results_["log_loss"], moved.results_["log_loss"], atol=1e-10)
+    with pytest.raises(ConfigError, match="n_swaps is -2"):
+        ESPASearch(**options, n_swaps=-2).fit(X, y)
