@@ -153,13 +153,17 @@ class ArrayFile:
                     f"band {band.name!r} and {{index}} in its name, or cut the file to one step."
                 )
         attrs = variable.attrs
+        fills = [
+            _as_said(v, variable)
+            for key in ("_FillValue", "missing_value")
+            if key in attrs
+            for v in np.ravel(attrs[key])
+        ]
         return StoredBand(
             steps=1 if band.along is None else variable.sizes[band.along],
             unit=str(attrs.get("units", "")),
             long_name=str(attrs.get("long_name", "")),
-            fills=tuple(
-                float(v) for key in ("_FillValue", "missing_value") if key in attrs for v in np.ravel(attrs[key])
-            ),
+            fills=tuple(map(float, fills)),
             scale=float(attrs.get("scale_factor", 1.0)),
             offset=float(attrs.get("add_offset", 0.0)),
         )
@@ -178,5 +182,19 @@ class ArrayFile:
             raise self._damaged(error) from error
         if stored.dtype.kind not in "iuf":
             raise SourceError(f"{band.select!r} of {self.path} holds {stored.dtype}, not numbers.")
+        stored = _as_said(stored, variable)
         layers = stored.reshape(-1, *stored.shape[-2:])
         return layers[:, rows - first][:, :, self.layout.x.order], None
+
+
+def _as_said(stored: npt.ArrayLike, variable: xr.DataArray) -> npt.NDArray[Any]:
+    """Read whole numbers as unsigned or signed, as the attribute ``_Unsigned`` of their variable says.
+
+    NetCDF3 has no unsigned numbers, so that files hold them as signed ones of the same bits (NetCDF best practices).
+    """
+    said = str(variable.attrs.get("_Unsigned", "")).lower()
+    packed = variable.dtype
+    kind = {("i", "true"): "u", ("u", "false"): "i"}.get((packed.kind, said))
+    if kind is None:
+        return np.asarray(stored)
+    return np.asarray(stored).astype(packed).view(np.dtype(packed.str.replace(packed.kind, kind)))

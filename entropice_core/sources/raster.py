@@ -22,7 +22,7 @@ from entropice_core.sources.formats import Format, sniff_format
 from entropice_core.sources.geotiff import GeoTiff
 from entropice_core.sources.pixels import MaskCounts, RasterFile, StoredBand, decode
 
-VERSION = "1"
+VERSION = "2"
 
 METHOD = (
     f"Statistics of the pixels in a cell, weighted by the area of each pixel inside the cell on the WGS84 ellipsoid; "

@@ -85,6 +85,23 @@ def test_every_layout_of_the_same_world_gives_the_same_features(tmp_path, world,
     np.testing.assert_allclose(features(path)["features"], reference["features"], rtol=0.0, atol=tolerance)
 
 
+@pytest.mark.parametrize("write", [as_netcdf4, as_netcdf3])
+@pytest.mark.parametrize(("signed", "unsigned"), [("int8", "uint8"), ("int16", "uint16")])
+def test_unsigned_numbers_in_signed_ones_are_read_as_unsigned(tmp_path, world, features, write, signed, unsigned):
+    fill = np.iinfo(unsigned).max
+    packed = np.round((world.array() + 2.5) / 5.0 * (fill - 1)).astype(unsigned)
+    packed[:, :95] = fill
+    packed.attrs = {"scale_factor": 5.0 / (fill - 1), "add_offset": -2.5, "_FillValue": packed.dtype.type(fill)}
+    packed.to_netcdf(tmp_path / "plain.nc", engine="h5netcdf")
+    stored = packed.copy(data=packed.values.view(signed))
+    stored.attrs |= {"_Unsigned": "true", "_FillValue": np.array(fill).astype(signed)[()]}
+    write(stored, tmp_path / "said.nc")
+    plain, said = features(tmp_path / "plain.nc"), features(tmp_path / "said.nc")
+    np.testing.assert_array_equal(said["features"], plain["features"])
+    assert json.loads(said.attrs["counts"]) == json.loads(plain.attrs["counts"])
+    assert json.loads(said.attrs["counts"])["bands"]["field"]["masked_nodata"] > 0
+
+
 def test_a_repeated_column_is_used_once_and_noted(tmp_path, world, features):
     VARIANTS["360 beside 0"](world.array()).to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
     assert "used once" in features(tmp_path / "a.nc").attrs["notes"]
