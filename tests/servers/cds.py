@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+import sys
 import threading
 import uuid
 import zipfile
@@ -134,8 +135,7 @@ class CdsServer:
         class Handler(_Handler):
             cds = server
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._http.daemon_threads = True
+        self._http = _Http(("127.0.0.1", port), Handler)
         self.root = f"http://127.0.0.1:{self._http.server_address[1]}"
         self.url = f"{self.root}/api"
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -246,6 +246,15 @@ class CdsServer:
             "file:checksum": made.md5, "file:size": made.size, "file:local_path": f"s3://cads-cache/{made.name}",
         }  # fmt: skip
         return {"asset": {"value": value}}
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was killed is no fault of the service; anything else is."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
