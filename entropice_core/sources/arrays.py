@@ -15,6 +15,7 @@ from entropice_core.errors import ConfigError, SourceError, nearest_hint
 from entropice_core.features.layout import RasterLayout
 from entropice_core.grids.base import Bool
 from entropice_core.sources.crs import choose_crs
+from entropice_core.sources.dates import read_days
 from entropice_core.sources.formats import Format
 from entropice_core.sources.pixels import StoredBand
 
@@ -47,6 +48,7 @@ class ArrayFile:
         try:
             self._dims = self._spatial_dims(bands)
             self.layout = self._make_layout(declared_crs, bands[0])
+            self.days = self._days(bands)
         except BaseException:
             self._data.close()
             raise
@@ -120,6 +122,12 @@ class ArrayFile:
         except _READ_ERRORS as error:
             raise self._damaged(error) from error
         return RasterLayout.from_centres(x, y, crs)
+
+    def _days(self, bands: tuple[BandConfig, ...]) -> list[str]:
+        try:
+            return read_days(self._data, [band.along for band in bands])
+        except _READ_ERRORS as error:
+            raise self._damaged(error) from error
 
     def _own_crs(self, band: BandConfig) -> CRS | None:
         variable = self._variable(band)

@@ -23,6 +23,7 @@ class GeoTiff:
     def __init__(self, path: Path, declared_crs: str | None) -> None:
         self.path = path
         self.notes: list[str] = []
+        self.days: list[str] = []
         try:
             self._file = rasterio.open(path)
         except rasterio.errors.RasterioIOError as error:

@@ -34,11 +34,12 @@ class StoredBand:
 
 
 class RasterFile(Protocol):
-    """An opened raster file."""
+    """An opened raster file. ``days``: days of its time axis as ISO text, sorted; empty when it has none."""
 
     path: Path
     layout: RasterLayout
     notes: list[str]
+    days: list[str]
 
     def __enter__(self) -> Self:
         """Open."""

@@ -18,6 +18,7 @@ from entropice_core.features.zonal import SAMPLES_PER_CELL, ZonalSums, ZonalWeig
 from entropice_core.grids.base import Bool, Float64, Grid
 from entropice_core.sources.arrays import ArrayFile
 from entropice_core.sources.base import file_of_year
+from entropice_core.sources.dates import check_year
 from entropice_core.sources.formats import Format, sniff_format
 from entropice_core.sources.geotiff import GeoTiff
 from entropice_core.sources.pixels import MaskCounts, RasterFile, StoredBand, decode
@@ -104,6 +105,8 @@ class RasterSource:
         cell_ids = _checked_ids(cells)
         (path,) = self.files(year)
         with open_raster(path, self.config) as raster:
+            if self.is_yearly and year is not None:
+                check_year(path, raster.days, year - self.config.lag)
             weights = ZonalWeights(raster.layout, grid, cell_ids)
             bands = [_Band(band, raster.describe(band), cell_ids.size) for band in self.config.bands]
             _check_names([name for band in bands for name in band.feature_names()])

@@ -1,0 +1,48 @@
+"""Whether a file holds the year that its name promises.
+
+A file of one year that was copied under the name of another gives features that look right and are not. Only files
+whose own time axis contradicts are refused; a file without one is taken at its name.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import xarray as xr
+
+from entropice_core.errors import SourceError
+
+TIME_NAMES = ("time", "valid_time")
+
+
+def read_days(data: xr.Dataset, dims: Iterable[str | None]) -> list[str]:
+    """Days of the time axes of a file that was opened without decoding times, as ISO text, sorted.
+
+    An axis is one of ``dims`` or is called time or valid_time, and has units such as "days since 2000-01-01". Axes of a
+    climatology (CF conventions 7.4) stand for many years and are left out, as are those whose units mean nothing.
+    """
+    names = sorted({name for name in (*dims, *TIME_NAMES) if name is not None and name in data.variables})
+    return sorted({day for name in names for day in _days(data[name].variable)})
+
+
+def _days(axis: xr.Variable) -> list[str]:
+    if " since " not in str(axis.attrs.get("units", "")) or "climatology" in axis.attrs:
+        return []
+    read = xr.Variable(axis.dims, axis.values, axis.attrs)  # not below try, as a damaged file must be told
+    try:
+        decoded = xr.decode_cf(xr.Dataset({"axis": read}))["axis"]
+        text = decoded.dt.strftime("%Y-%m-%d")
+    except (ValueError, OverflowError, AttributeError, TypeError):
+        return []
+    return [str(day) for day in text.where(decoded.notnull(), "").values.ravel() if day]
+
+
+def check_year(path: Path, days: list[str], year: int) -> None:
+    """Raise ``SourceError`` when a file has days, and none of the year that it should be of.
+
+    >>> check_year(Path("t_2022.nc"), ["2021-10-01", "2022-09-01"], 2022)
+    """
+    if days and not any(day.startswith(f"{year:04d}-") for day in days):
+        raise SourceError(
+            f"{path} should be the file of {year}, but its own time axis runs from {days[0]} to {days[-1]}: put the "
+            f"file of {year} there, or correct path or lag of the source."
+        )
