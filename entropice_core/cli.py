@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -52,11 +53,22 @@ def main() -> None:
     try:
         app()
     except EntropiceError as error:
-        complaints.print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _complain(type(error).__name__, str(error))
+    except OSError as error:
+        _complain("Files", f"{error}: free some space, or let ENTROPICE_HOME name a folder that can be written to.")
     except KeyboardInterrupt:
         complaints.print("Stopped. What was published stays; run the same command again to go on.")
         sys.exit(130)
+
+
+def _complain(kind: str, sentence: str) -> None:
+    complaints.print(f"[bold red]{kind}[/]: {escape(sentence)}", highlight=False, soft_wrap=True)
+    sys.exit(1)
+
+
+def _say(text: str, *, dim: bool = False) -> None:
+    """Print text as it is: brackets in it are no markup, and paths are not folded."""
+    console.print(text, highlight=False, markup=False, soft_wrap=not dim, style="dim" if dim else None)
 
 
 def _load(name: str | None) -> tuple[Study, Settings]:
@@ -101,9 +113,12 @@ def run(study: StudyName = None, *, grid: Grids = (), force: bool = False) -> No
     from entropice_core.pipeline.graph import build_graph
 
     loaded, settings = _load(study)
-    graph = build_graph(loaded)
-    _bring_up_to_date(loaded, settings, list(graph), grid, (), force)
-    _print_results(loaded, settings)
+    wanted = [name for name in build_graph(loaded) if name != "comparison" or not grid]
+    _bring_up_to_date(loaded, settings, wanted, grid, (), force)
+    if grid:
+        _say("Some grids only: the comparison needs all of them (entropice run without --grid).")
+    else:
+        _print_results(loaded, settings, study or settings.study)
 
 
 @app.command
@@ -152,7 +167,7 @@ def _bring_up_to_date(
     )  # fmt: skip
     with bar:
         row = bar.add_task(f"{study.study.name}: looking", total=None)
-        context = Context(study, settings, say=lambda text: bar.update(row, description=f"[cyan]{text}"))
+        context = Context(study, settings, say=lambda text: bar.update(row, description=f"[cyan]{escape(text)}"))
         todo = tasks(context, [graph[n] for n in names], _checked_grids(grids, study), _checked_years(years, study))
         bar.update(row, total=len(todo))
         for product, partition in todo:
@@ -164,33 +179,50 @@ def _bring_up_to_date(
                 )
                 bar.console.print(f"built {line}", highlight=False)
             if problem := outcome.extra.get("tracking_problem"):
-                bar.console.print(f"[yellow]tracking: {problem} (the model is stored; the next run records it)[/]")
+                bar.console.print(
+                    f"[yellow]tracking: {escape(str(problem))} (the model is stored; the next run records it)[/]"
+                )
             bar.advance(row)
     seconds = perf_counter() - begun
     what = "nothing to rebuild" if not done["built"] else f"{done['built']} partitions built"
     console.print(f"{study.study.name}: {what}, {done['current']} already current, {seconds:.1f} s", highlight=False)
 
 
-def _print_results(study: Study, settings: Settings) -> None:
-    from entropice_core.comparison.table import read_scores, score_notes
+def _print_results(study: Study, settings: Settings, name: str) -> None:
+    from entropice_core.comparison.table import best_model, read_scores, warnings_of
     from entropice_core.pipeline.product import Context
+    from entropice_core.pipeline.words import score_notes
     from entropice_core.storage.partition import Partition
 
     context = Context(study, settings)
-    scores = read_scores(context.store.path("comparison", Partition()))
-    console.print(f"\n[bold]{study.study.title}[/]: mean ± sd over folds of spatial cross-validation")
-    console.print(_score_table(scores, is_narrow=console.width < 140))
-    for line in score_notes(study):
-        console.print(line, highlight=False, style="dim")
-    best = list(study.models)[-1]
-    last = Partition(study.study.grids[0], study.study.years.last)
+    folder = context.store.path("comparison", Partition())
+    grid = study.study.grids[0]
     console.print(
-        f"scores   {context.store.path('comparison', Partition()) / 'scores.md'}", highlight=False, soft_wrap=True
+        f"\n[bold]{escape(study.study.title)}[/]: mean ± sd over folds of spatial cross-validation", highlight=False
     )
-    console.print(f"map      {context.store.path(f'map.{best}', last) / 'map.png'}", highlight=False, soft_wrap=True)
-    console.print(f"tracking {settings.tracking_uri}  (mlflow ui --backend-store-uri {settings.tracking_uri})",
-                  highlight=False, soft_wrap=True)  # fmt: skip
-    console.print(f"UI       make ui   (or: ENTROPICE_STUDY={study.study.name} dg dev)", highlight=False)
+    console.print(_score_table(read_scores(folder), is_narrow=console.width < 140))
+    for line in score_notes(study):
+        _say(line, dim=True)
+    for line in warnings_of(folder):
+        console.print(f"[yellow]{escape(line)}[/]", highlight=False)
+    best = best_model(folder, grid)
+    last = Partition(grid, study.study.years.last)
+    _say(f"scores   {folder / 'scores.md'}")
+    _say(f"map      {context.store.path(f'map.{best}', last) / 'map.png'}  ({best}: lowest log loss on {grid})")
+    _say(f"tracking {settings.tracking_uri}  (mlflow ui --backend-store-uri {settings.tracking_uri})")
+    _say(f"UI       {_how_to_open(name, settings)}")
+
+
+def _how_to_open(name: str, settings: Settings) -> str:
+    """Say how to open Dagster on this very store: from the checkout, with what differs from the defaults."""
+    own = {}
+    if name != "demo":
+        own["ENTROPICE_STUDY"] = str(Path(name).absolute()) if name.endswith(".toml") else name
+    if settings.home != Path(".entropice").absolute() or name.endswith(".toml"):
+        own["ENTROPICE_HOME"] = str(settings.home)
+    if settings.data is not None and name != "demo":
+        own["ENTROPICE_DATA"] = str(settings.data)
+    return " ".join([*(f"{key}={value}" for key, value in own.items()), "make ui  (in the checkout of Entropice)"])
 
 
 def _score_table(scores: "pd.DataFrame", is_narrow: bool) -> Table:
@@ -214,15 +246,35 @@ def status(study: StudyName = None) -> None:
     from entropice_core.pipeline.status import states
 
     loaded, settings = _load(study)
-    table = Table(title=f"{loaded.study.name}: {settings.store_root(loaded)}", title_justify="left")
+    _say(f"{loaded.study.name}: {settings.store_root(loaded)}")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in ("dataset", "parts", "current", "stale", "missing", "provis.", "MB"):
-        is_name = heading == "dataset"
-        table.add_column(heading, justify="left" if is_name else "right", no_wrap=True)
+        table.add_column(heading, justify="left" if heading == "dataset" else "right", no_wrap=True)
     for row in states(Context(loaded, settings), build_graph(loaded)):
-        size = f"{row.size / 1e6:,.1f}"
         counts = [str(n) if n else "-" for n in (row.current, row.stale, row.missing, row.provisional)]
-        table.add_row(row.dataset, str(row.partitions), *counts, size)
+        table.add_row(row.dataset, str(row.partitions), *counts, f"{row.size / 1e6:,.1f}")
     console.print(table)
+
+
+@app.command
+def path(dataset: str, partition: str = "all/all", *, study: StudyName = None) -> None:
+    """Print the folder of the current version of a partition, to open it with other programs.
+
+    Parameters
+    ----------
+    dataset
+        Such as `prediction.espa` (a Zarr) or `map.espa` (map.png, map.svg, cells.parquet).
+    partition
+        Grid and year, such as `h3-3/2023`; `all` where it is not split by that.
+    """
+    from entropice_core.pipeline.graph import build_graph
+    from entropice_core.pipeline.product import Context
+    from entropice_core.pipeline.run import one
+    from entropice_core.storage.partition import Partition
+
+    loaded, settings = _load(study)
+    name = one(build_graph(loaded), dataset).dataset
+    print(Context(loaded, settings).store.path(name, Partition.parse(partition)))
 
 
 @app.command
@@ -236,12 +288,15 @@ def explain(dataset: str, partition: str = "all/all", *, study: StudyName = None
     partition
         Grid and year, such as `h3-4/2019`; `all` where it is not split by that.
     """
+    from entropice_core.pipeline.graph import build_graph
     from entropice_core.pipeline.product import Context
+    from entropice_core.pipeline.run import one
     from entropice_core.pipeline.status import lineage_tree
     from entropice_core.storage.partition import Partition
 
     loaded, settings = _load(study)
-    console.print(lineage_tree(Context(loaded, settings), dataset, Partition.parse(partition)))
+    name = one(build_graph(loaded), dataset).dataset
+    console.print(lineage_tree(Context(loaded, settings), name, Partition.parse(partition)))
 
 
 @app.command
@@ -260,7 +315,7 @@ def verify(study: StudyName = None, *, full: bool = False) -> None:
     versions = {p.dataset: p.code_version for p in build_graph(loaded).values()}
     findings = Context(loaded, settings).store.verify(full=full, code_versions=versions)
     for finding in findings:
-        console.print(str(finding), highlight=False, soft_wrap=True)
+        _say(str(finding))
     console.print(f"{loaded.study.name}: {len(findings)} findings ({'every byte' if full else 'names and sizes'} read)")
     if findings:
         sys.exit(3)
@@ -285,15 +340,15 @@ def gc(study: StudyName = None, *, grace_hours: float = 24.0, dry_run: bool = Fa
     removed = context.store.gc(grace_seconds=grace_hours * 3600, keep_digests=tracked_digests(context), dry_run=dry_run)
     left = sweep_scratch(settings, grace_hours * 3600, dry_run)
     for item in removed:
-        console.print(f"{item.reason}: {item.path} ({item.size:,} bytes)", highlight=False, soft_wrap=True)
+        _say(f"{item.reason}: {item.path} ({item.size:,} bytes)")
     for folder in left:
-        console.print(f"unpublished files of a killed process: {folder}", highlight=False, soft_wrap=True)
+        _say(f"unpublished files of a killed process: {folder}")
     console.print(f"{loaded.study.name}: {len(removed) + len(left)} {'would be ' if dry_run else ''}removed")
 
 
 @app.command
 def grids(study: StudyName = None) -> None:
-    """Count the cells of every grid in the study area (cell centres; land as in the study's land fraction)."""
+    """Count the cells of every grid whose centre lies in the study area, sea included."""
     from entropice_core.grids import parse_grid_key
     from entropice_core.pipeline.product import Context
 
@@ -312,14 +367,20 @@ def grids(study: StudyName = None) -> None:
 
 @app.command
 def check(study: StudyName = None) -> None:
-    """Read a study TOML and say whether every key and value is right; nothing is built."""
-    loaded, _ = _load(study)
+    """Read a study TOML and say whether every key and value is right; nothing is built.
+
+    Parameters of models are tried, and with ENTROPICE_DATA set the input files are looked for.
+    """
+    from entropice_core.pipeline.preflight import preflight
+
+    loaded, settings = _load(study)
+    for problem in preflight(loaded, settings):
+        _say(problem)
     area = loaded.study_area.bounds or f">= {loaded.study_area.min_latitude} N"
-    console.print(
+    _say(
         f"{loaded.study.name}: good. {len(loaded.study.grids)} grids, {loaded.study.years.first}-"
         f"{loaded.study.years.last}, area {area}, {len(loaded.inventories)} inventories, "
-        f"{len(loaded.sources)} sources, {len(loaded.models)} models, folds {loaded.folds.kind}.",
-        highlight=False,
+        f"{len(loaded.sources)} sources, {len(loaded.models)} models, folds {loaded.folds.kind}."
     )
 
 
@@ -449,7 +510,7 @@ def _fetch_progress(bar: Progress, title: str) -> "Callable[[FetchProgress], Non
 def studies() -> None:
     """List the studies that ship with the package."""
     for name in preset_names():
-        console.print(f"{name:14s} {load_study(name).study.title}", highlight=False)
+        _say(f"{name:14s} {load_study(name).study.title}")
 
 
 @app.command
@@ -460,7 +521,7 @@ def doctor() -> None:
     settings = Settings.from_environment()
     table = Table(show_header=False, box=None)
     for name, value in report(settings):
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     console.print(table)
 
 

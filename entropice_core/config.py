@@ -9,6 +9,7 @@ import re
 import tomllib
 from importlib import resources
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -100,9 +101,30 @@ class YearOf(Strict):
             raise ValueError(f"name exactly one of column, file_name, column_per_year; got {given or 'none'}")
         if self.column_per_year is not None and "{year}" not in self.column_per_year:
             raise ValueError(f"column_per_year {self.column_per_year!r} must hold {{year}}")
-        if self.file_name is not None and re.compile(self.file_name).groups < 1:
-            raise ValueError(f"file_name {self.file_name!r} must hold one group, for the year")
+        if self.file_name is not None:
+            _check_pattern(self.file_name)
         return self
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"file_name {pattern!r} is no regular expression ({error})") from error
+    if groups < 1:
+        raise ValueError(f"file_name {pattern!r} must hold a group for the year, and may hold one for the month")
+
+
+def _check_template(what: str, text: str, names: tuple[str, ...]) -> None:
+    """Refuse braces in a template that stand for nothing: they would fail when the first file is looked for."""
+    try:
+        found = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+    except ValueError as error:
+        raise ValueError(f"{what} {text!r}: {error}") from error
+    unknown = [name for name in found if name not in names]
+    if unknown:
+        allowed = ", ".join(f"{{{name}}}" for name in names)
+        raise ValueError(f"{what} {text!r} holds {{{unknown[0]}}}; it may hold {allowed}")
 
 
 class FootprintConfig(Strict):
@@ -163,6 +185,7 @@ class BandConfig(Strict):
     def _consistent(self) -> Self:
         if self.along is not None and "{index" not in self.name:
             raise ValueError(f"band {self.name!r} runs along {self.along!r}: its name must hold {{index}}")
+        _check_template("the band name", self.name, ("index",))
         if self.valid_range[0] >= self.valid_range[1]:
             raise ValueError(
                 f"valid_range {self.valid_range} of band {self.name!r} must be (low, high) with low < high"
@@ -183,6 +206,11 @@ class SourceConfig(Provenance):
     crs: str | None = None
     lag: int = Field(default=0, ge=0, le=40)
     statement: str = ""
+
+    @model_validator(mode="after")
+    def _path_is_a_template(self) -> Self:
+        _check_template("path", self.path, ("data", "year"))
+        return self
 
     @property
     def is_yearly(self) -> bool:
@@ -312,6 +340,8 @@ class Settings(Strict):
                 hint = nearest_hint(name, [f"ENTROPICE_{k}" for k in sorted(known)])
                 raise ConfigError(f"The environment has {name}, which Entropice does not know; {hint}.")
         home = Path(env.get("ENTROPICE_HOME") or ".entropice").expanduser().absolute()
+        if any(mark in str(home) for mark in "?#%"):
+            raise ConfigError(f"ENTROPICE_HOME is {home}: the address of the tracking file cannot hold ? # or %.")
         data = env.get("ENTROPICE_DATA")
         uri = env.get("ENTROPICE_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}"
         return cls(
@@ -376,7 +406,9 @@ def load_study(name_or_path: str | Path) -> Study:
     try:
         return Study.model_validate(raw)
     except ValidationError as error:
-        problems = "; ".join(_sentence(problem, text) for problem in error.errors())
+        found = error.errors()
+        real = [problem for problem in found if problem["type"] != "too_short"] or found  # an echo of a bad item
+        problems = "; ".join(_sentence(problem, text) for problem in real)
         raise ConfigError(f"{name}: {problems}.") from error
 
 
@@ -392,7 +424,12 @@ def _read_text(name_or_path: str | Path) -> tuple[str, str]:
         raise ConfigError(
             f"{path} is not there: give the path of a study TOML, or one of: {', '.join(preset_names())}."
         )
-    return str(path), path.read_text(encoding="utf-8")
+    try:
+        return str(path), path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8."
+        ) from error
 
 
 def _sentence(problem: Any, text: str) -> str:
@@ -403,6 +440,8 @@ def _sentence(problem: Any, text: str) -> str:
         key = str(problem["loc"][-1])
         return f"{place} is not a known key; {nearest_hint(key, _known_keys(problem['loc'][:-1]))}"
     message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "string_pattern_mismatch":
+        message = "use lower-case letters, digits and _, beginning with a letter"
     got = problem.get("input")
     shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""
     return f"{place}: {message}{shown}" if where else message

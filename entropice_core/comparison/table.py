@@ -9,6 +9,7 @@ import pandas as pd
 
 from entropice_core.config import Study
 from entropice_core.errors import StoreError
+from entropice_core.pipeline.words import score_notes
 
 VERSION = "1"
 METRICS = {
@@ -18,6 +19,7 @@ METRICS = {
     "brier": "Brier",
     "ece": "ECE",
 }
+WIDE = 0.1
 Found = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
@@ -46,25 +48,25 @@ def read_scores(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(json.loads(path.read_text()))
 
 
-def score_notes(study: Study) -> list[str]:
-    """Say in words which data, folds, features and lag the scores are for, and what to doubt about them."""
-    folds, target = study.folds, study.target
-    what = "density > 0" if target.positive == "presence" else f"density above its {target.quantile:g} quantile"
-    level = {g: folds.block_level[g.split("-")[0]] for g in study.study.grids}  # type: ignore[index]
-    blocks = ", ".join(f"{grid}: blocks of level {lv}" for grid, lv in level.items())
-    lines = [
-        f"labels: {study.inventories[target.inventory].title}, {study.study.years.first}-{study.study.years.last}; "
-        f"positive: {what} (edge learned on training folds)",
-        f"folds: {folds.n_folds} {folds.kind.replace('_', ' ')}s ({blocks}), buffer {folds.buffer_km:g} km, "
-        f"{folds.inner_folds} inner folds for search and calibration; seed {study.study.seed}",
-    ]
-    for name, source in study.sources.items():
-        lag = f"lag {source.lag} a" if source.is_yearly else "static"
-        lines.append(f"features {name}: {source.title} ({lag}). {source.statement}".rstrip())
-    lines.append(
-        "random AUC: cells dealt at random, which flatters; permuted AUC: labels shuffled among cells, chance is 0.5."
-    )
-    return lines
+def best_model(folder: Path, grid: str) -> str:
+    """Name the model with the lowest mean log loss on spatial folds of a grid."""
+    scores = pd.read_csv(folder / "scores.csv")
+    here = scores[scores["grid"] == grid].sort_values("spatial_log_loss_mean", kind="stable")
+    return str(here["model"].iloc[0])
+
+
+def warnings_of(folder: Path) -> list[str]:
+    """Say which models do no better than the share of positives alone, and where folds disagree widely."""
+    scores = pd.read_csv(folder / "scores.csv").to_dict("records")
+    known = {row["grid"]: float(row["spatial_log_loss_mean"]) for row in scores if row["model"] == "prevalence"}
+    found = []
+    for row in scores:
+        grid, model, spread = row["grid"], row["model"], float(row["spatial_roc_auc_sd"])
+        if model != "prevalence" and float(row["spatial_log_loss_mean"]) >= known.get(grid, float("inf")):
+            found.append(f"{model} on {grid} is no better than prevalence alone: its map tells nothing.")
+        elif spread > WIDE:
+            found.append(f"{model} on {grid}: folds disagree widely (AUC sd {spread:.2f}).")
+    return found
 
 
 def _order(study: Study) -> Any:

@@ -5,6 +5,7 @@ The method is ``entropice_core.espa``; here it gets the imputation and scaling o
 of class weights (a TOML has "balanced").
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
@@ -14,7 +15,7 @@ from entropice_core.errors import ConfigError, nearest_hint
 from entropice_core.espa.backend import choose_backend
 from entropice_core.espa.estimator import ESPAClassifier
 from entropice_core.espa.predictor import Predictor as EspaPredictor
-from entropice_core.espa.validation import check_parameters
+from entropice_core.espa.validation import DisagreementWarning, check_parameters
 from entropice_core.models.base import Arrays, Float64, Int64, Predictor
 from entropice_core.models.preprocess import PreparedClassifier, pack, unpack
 
@@ -29,6 +30,7 @@ class EspaRule:
     predictor: EspaPredictor
     dtype: str
     scores: dict[str, Float64]
+    disagreement: float = 0.0
 
     def predict_proba(self, prepared: Float64) -> Float64:
         """Return (n, 2) probabilities."""
@@ -43,13 +45,15 @@ def param_names() -> list[str]:
 def _learner(params: Mapping[str, Any], seed: int) -> Callable[[Float64, Int64, Float64 | None], EspaRule]:
     def learn(prepared: Float64, y: Int64, sample_weight: Float64 | None) -> EspaRule:
         model = ESPAClassifier(**params, random_state=seed)
-        model.fit(prepared, y, sample_weight)
+        with warnings.catch_warnings():  # a search tries many settings; the share is kept with the model instead
+            warnings.simplefilter("ignore", DisagreementWarning)
+            model.fit(prepared, y, sample_weight)
         scores = {
             "feature_weight": model.feature_weights_,
             "explained_variance": model.explained_variance_ratio_,
             "importance": model.feature_importances_,
         }
-        return EspaRule(model.predictor_, model.dtype, scores)
+        return EspaRule(model.predictor_, model.dtype, scores, float(model.disagreement_))
 
     return learn
 
@@ -70,13 +74,15 @@ def to_arrays(fitted: PreparedClassifier) -> tuple[Arrays, dict[str, Any]]:
     rule: EspaRule = fitted.rule_
     arrays, meta = rule.predictor.to_arrays()
     arrays |= {f"score.{name}": score for name, score in rule.scores.items()}
-    return pack(fitted, arrays, {"espa": meta, "dtype": rule.dtype, "scores": list(rule.scores)})
+    kept = {"espa": meta, "dtype": rule.dtype, "scores": list(rule.scores), "disagreement": rule.disagreement}
+    return pack(fitted, arrays, kept)
 
 
 def from_arrays(arrays: Arrays, meta: dict[str, Any]) -> Predictor:
     """Return a predictor with equal predictions."""
     scores = {name: arrays[f"score.{name}"] for name in meta["scores"]}
-    rule = EspaRule(EspaPredictor.from_arrays(arrays, meta["espa"]), str(meta["dtype"]), scores)
+    predictor = EspaPredictor.from_arrays(arrays, meta["espa"])
+    rule = EspaRule(predictor, str(meta["dtype"]), scores, float(meta["disagreement"]))
     return unpack(arrays, meta, rule)
 
 

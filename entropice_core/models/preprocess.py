@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from entropice_core.errors import TrainingError
 from entropice_core.models.base import Arrays, Bool, Float64, Int64, check_labels, check_matrix, check_weights
 
+VERSION = "1"
 PREFIX = "preprocess."
 
 

@@ -9,7 +9,20 @@ from entropice_core.config import Study
 from entropice_core.pipeline import steps
 from entropice_core.pipeline.product import Product
 from entropice_core.pipeline.run import Graph
+from entropice_core.pipeline.words import credit_words, score_notes
 from entropice_core.registry import MODELS, SOURCES
+
+TRAINING_MODULES = (
+    "entropice_core.models.preprocess",
+    "entropice_core.dataset.folds",
+    "entropice_core.training.search",
+    "entropice_core.training.calibrate",
+    "entropice_core.training.metrics",
+    "entropice_core.training.controls",
+    "entropice_core.training.importance",
+    "entropice_core.training.nested_cv",
+    "entropice_core.training.train",
+)
 
 
 def build_graph(study: Study) -> Graph:
@@ -123,13 +136,14 @@ def _model(study: Study, name: str) -> Product:
         title=f"{name}: nested spatial validation, calibration and the final model",
         dimensions=("grid",),
         needs=("training_set",),
-        modules=(MODELS.modules[config.model], "entropice_core.training.nested_cv", "entropice_core.training.train"),
+        modules=(MODELS.modules[config.model], *TRAINING_MODULES),
         config={
             "model": _plain(config),
             "target": _plain(study.target),
             "folds": _plain(study.folds),
             "training": _plain(study.training),
         },
+        draws_random=True,
         build=partial(steps.model, name),
         after=partial(steps.track_model, name),
     )
@@ -143,7 +157,11 @@ def _prediction(study: Study, name: str) -> Product:
         dimensions=("grid", "year"),
         needs=("cells", f"model.{name}", f"labels.{study.target.inventory}", *_feature_sets(study)),
         modules=("entropice_core.prediction.infer", "entropice_core.features.assemble"),
-        config={"model": name, "inventory": study.target.inventory},
+        config={
+            "model": name,
+            "inventory": study.target.inventory,
+            "min_observed_fraction": study.target.min_observed_fraction,
+        },
         build=partial(steps.prediction, name),
     )
 
@@ -154,9 +172,9 @@ def _map(study: Study, name: str) -> Product:
         group="predictions",
         title=f"{name}: map of the probability as PNG, SVG and GeoParquet",
         dimensions=("grid", "year"),
-        needs=("cells", f"prediction.{name}"),
+        needs=("cells", f"model.{name}", f"prediction.{name}"),
         modules=("entropice_core.prediction.maps",),
-        config={"model": name, "title": study.study.title, "target": _plain(study.target)},
+        config={"model": name, "words": credit_words(study)},
         build=partial(steps.map_, name),
     )
 
@@ -169,6 +187,6 @@ def _comparison(study: Study) -> Product:
         dimensions=(),
         needs=tuple(f"model.{name}" for name in study.models),
         modules=("entropice_core.comparison.table",),
-        config={"models": list(study.models), "grids": list(study.study.grids)},
+        config={"models": list(study.models), "grids": list(study.study.grids), "words": score_notes(study)},
         build=steps.comparison,
     )

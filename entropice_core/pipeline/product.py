@@ -111,6 +111,8 @@ class Product:
     config : the part of the study that changes the result
     build : makes the content of one partition; the folder is scratch space for a bundle
     files : source files that are read for a partition
+    after : what is done once a partition is up to date, whether it was built now or before
+    draws_random : whether the study's seed changes the result
     """
 
     dataset: str
@@ -123,6 +125,7 @@ class Product:
     build: Callable[[Context, Partition, Path], Built]
     files: Callable[[Context, Partition], list[Path]] | None = None
     after: Callable[[Context, Partition], dict[str, Any]] | None = None
+    draws_random: bool = False
 
     @property
     def kind(self) -> str:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-from entropice_core.errors import ConfigError, MissingPartitionError, nearest_hint
+from entropice_core.errors import ConfigError, MissingPartitionError, ProvenanceError, nearest_hint
 from entropice_core.pipeline.product import Context, Product
 from entropice_core.storage.manifest import Manifest
 from entropice_core.storage.partition import Partition
 from entropice_core.storage.recipe import InputRef, Recipe, SourceFile
 
 Graph = dict[str, Product]
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def recipe_of(context: Context, graph: Graph, product: Product, partition: Parti
         config=product.config,
         inputs=tuple(inputs),
         sources=_sources(context, product, partition),
-        seed=context.study.study.seed,
+        seed=context.study.study.seed if product.draws_random else 0,
     )
 
 
@@ -76,22 +77,36 @@ def materialize(context: Context, graph: Graph, product: Product, partition: Par
     built = force or not context.store.is_current(product.dataset, partition, recipe)
     if built:
         context.say(f"building {product.dataset} {partition}")
-        with context.scratch() as folder:
-            made = product.build(context, partition, folder)
-            context.store.publish(
-                product.dataset,
-                partition,
-                made.content,
-                recipe,
-                counts=made.counts,
-                notes=made.notes,
-                provisional=made.provisional,
-                schema=made.schema,
-                volatile=made.volatile,
-            )
+        _build(context, graph, product, partition, recipe)
     manifest = context.store.manifest(product.dataset, partition)
     extra = product.after(context, partition) if product.after else {}
     return Outcome(product, partition, manifest, built, perf_counter() - begun, extra)
+
+
+def _build(context: Context, graph: Graph, product: Product, partition: Partition, recipe: Recipe) -> None:
+    """Make and publish one partition; refuse what was made while its inputs were replaced by another process."""
+    for _ in range(ATTEMPTS):
+        with context.scratch() as folder:
+            made = product.build(context, partition, folder)
+            now = recipe_of(context, graph, product, partition)
+            if now.digest == recipe.digest:
+                context.store.publish(
+                    product.dataset,
+                    partition,
+                    made.content,
+                    recipe,
+                    counts=made.counts,
+                    notes=made.notes,
+                    provisional=made.provisional,
+                    schema=made.schema,
+                    volatile=made.volatile,
+                )
+                return
+        recipe = now
+    raise ProvenanceError(
+        f"What {product.dataset} {partition} is made from was replaced {ATTEMPTS} times while it was being made: "
+        "another process works on this study with other settings; wait for it, or give this study a name of its own."
+    )
 
 
 def select(graph: Graph, names: Iterable[str]) -> list[Product]:
@@ -102,8 +117,15 @@ def select(graph: Graph, names: Iterable[str]) -> list[Product]:
     kinds = {product.kind for product in graph.values()}
     for name in wanted:
         if name not in graph and name not in kinds:
-            raise ConfigError(f"There is no dataset {name!r}; {nearest_hint(name, [*graph, *sorted(kinds)])}.")
+            raise ConfigError(f"There is no dataset {name!r}; {nearest_hint(name, sorted({*graph, *kinds}))}.")
     return [p for p in graph.values() if p.dataset in wanted or p.kind in wanted]
+
+
+def one(graph: Graph, name: str) -> Product:
+    """Find a product by its dataset name; an unknown name is an error with the nearest."""
+    if name not in graph:
+        raise ConfigError(f"There is no dataset {name!r}; {nearest_hint(name, graph)}.")
+    return graph[name]
 
 
 def with_upstream(graph: Graph, products: Iterable[Product]) -> list[Product]:

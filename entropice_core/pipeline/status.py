@@ -28,15 +28,25 @@ class State:
     size: int = 0
 
 
+Where = tuple[str, Partition]
+
+
 def states(context: Context, graph: Graph) -> list[State]:
-    """Compare every partition of a study with the recipe it would have now."""
-    return [_state(context, graph, product) for product in graph.values()]
+    """Compare every partition of a study with the recipe it would have now; what is made from stale data is stale."""
+    known: dict[Where, bool] = {}
+    return [_state(context, graph, product, known) for product in graph.values()]
 
 
-def _state(context: Context, graph: Graph, product: Product) -> State:
+def _state(context: Context, graph: Graph, product: Product, known: dict[Where, bool]) -> State:
     state = State(product.dataset)
     for partition in product.partitions(context.study):
         state.partitions += 1
+        fresh = is_current(context, graph, product, partition) and all(
+            known.get((need, up), False)
+            for need in product.needs
+            for up in product.upstream(graph[need], partition, context.study)
+        )
+        known[product.dataset, partition] = fresh
         try:
             manifest = context.store.manifest(product.dataset, partition)
         except MissingPartitionError:
@@ -44,15 +54,13 @@ def _state(context: Context, graph: Graph, product: Product) -> State:
             continue
         state.size += manifest.size
         state.provisional += manifest.provisional
-        if is_current(context, graph, product, partition):
-            state.current += 1
-        else:
-            state.stale += 1
+        state.current += fresh
+        state.stale += not fresh
     return state
 
 
 def is_current(context: Context, graph: Graph, product: Product, partition: Partition) -> bool:
-    """Say whether a published partition would come out the same now."""
+    """Say whether a published partition has the recipe that it would have now."""
     try:
         recipe = recipe_of(context, graph, product, partition)
     except MissingPartitionError:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def study_area_files(context: Context, _: Partition) -> list[Path]:
-    """Name the vector file of the study area."""
-    return context.area_files()
+    """Name the vector file of the study area, with the files that belong to it."""
+    return [file for path in context.area_files() for file in sorted(path.parent.glob(f"{path.stem}.*"))]
 
 
 def cells(context: Context, partition: Partition, _: Path) -> Built:
@@ -125,19 +125,35 @@ def prediction(name: str, context: Context, partition: Partition, _: Path) -> Bu
     grid, year = str(partition.grid), int(partition.year or 0)
     stored = load_model(context.store.path(f"model.{name}", Partition(grid)))
     observed = context.open(f"labels.{context.study.target.inventory}", partition)
-    made = predict_cells(stored, assembled(context, grid, year), observed, stored.edge)
+    made = predict_cells(
+        stored, assembled(context, grid, year), observed, stored.edge, context.study.target.min_observed_fraction
+    )
     counts = {"cells": int(made.sizes["cell"]), "without features": int(made["probability"].isnull().sum())}
     return Built(_decorated(context, partition, made), counts=counts, schema="predictions")
 
 
 def map_(name: str, context: Context, partition: Partition, folder: Path) -> Built:
     """Draw the map of one prediction and write its cells as GeoParquet."""
+    from entropice_core.pipeline.words import credit_words
     from entropice_core.prediction.maps import write_map
 
     predicted = context.open(f"prediction.{name}", partition)
     digest = context.store.manifest(f"prediction.{name}", partition).digest
-    counts = write_map(folder, context.study, name, context.grid(partition), partition, predicted, digest)
+    cv = json.loads((context.store.path(f"model.{name}", Partition(partition.grid)) / "cv.json").read_text())
+    origin = f"prediction.{name} {partition} · digest {digest[:12]} · {skill(cv)}"
+    counts = write_map(folder, credit_words(context.study), name, context.grid(partition), partition, predicted, origin)
     return Built(folder, counts=counts)
+
+
+def skill(cv: dict[str, Any]) -> str:
+    """Say in a few words how good the model of a map is, as a map without its skill looks surer than it is."""
+    found = cv["spatial"]["summary"]
+
+    def shown(metric: str) -> str:
+        entry = found[metric]
+        return "undefined" if entry["mean"] is None else f"{entry['mean']:.3f} ± {entry['sd']:.3f}"
+
+    return f"spatial CV: ROC AUC {shown('roc_auc')}, Brier skill {shown('brier_skill')}"
 
 
 def comparison(context: Context, _: Partition, folder: Path) -> Built:

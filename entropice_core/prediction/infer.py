@@ -22,7 +22,9 @@ class Predictor(Protocol):
         """Return the calibrated probability of the positive class, (n,) in 0..1."""
 
 
-def predict_cells(model: Predictor, features: xr.Dataset, labels: xr.Dataset, edge: float) -> xr.Dataset:
+def predict_cells(
+    model: Predictor, features: xr.Dataset, labels: xr.Dataset, edge: float, min_observed_fraction: float
+) -> xr.Dataset:
     """Give each cell its susceptibility, beside what was observed there.
 
     Parameters
@@ -35,6 +37,8 @@ def predict_cells(model: Predictor, features: xr.Dataset, labels: xr.Dataset, ed
         Labels of the same cells and year; only shown beside the prediction, never used by it.
     edge : float
         Density, m2 m-2, above which a cell-year is positive, as learned by the model.
+    min_observed_fraction : float
+        Cells observed on a smaller share of their land count as unobserved, as in training.
 
     Returns
     -------
@@ -59,7 +63,8 @@ def predict_cells(model: Predictor, features: xr.Dataset, labels: xr.Dataset, ed
     missing = ~np.isfinite(X)
     p = np.where(missing.all(axis=1), np.nan, model.predict_proba(X))
     density = labels["density"].values
-    observed = np.where(np.isfinite(density), (density > edge).astype(np.float32), np.float32("nan"))
+    seen = np.isfinite(density) & (labels["observed_fraction"].values >= min_observed_fraction)
+    observed = np.where(seen, (density > edge).astype(np.float32), np.float32("nan"))
     coords: dict[str, Any] = {name: ("cell", features[name].values) for name in ("cell_ids", "lon", "lat")}
     out = xr.Dataset(
         {

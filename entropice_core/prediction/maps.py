@@ -27,7 +27,6 @@ from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from entropice_core.config import Study
 from entropice_core.grids.base import Grid
 from entropice_core.storage.partition import Partition
 
@@ -120,28 +119,28 @@ def cells_table(grid: Grid, dataset: xr.Dataset) -> gpd.GeoDataFrame:
 
 
 def write_map(
-    folder: Path, study: Study, model: str, grid: Grid, partition: Partition, predicted: xr.Dataset, digest: str
+    folder: Path, words: list[str], model: str, grid: Grid, partition: Partition, predicted: xr.Dataset, origin: str
 ) -> dict[str, Any]:
-    """Write map.png, map.svg and cells.parquet of one prediction; return counts for the manifest."""
+    """Write map.png, map.svg and cells.parquet of one prediction; return counts for the manifest.
+
+    Parameters
+    ----------
+    words : title of the study, and its credits
+    origin : what the map was made from: digest, skill
+    """
     p = predicted["probability"]
     style = MapStyle(
-        title=study.study.title,
+        title=words[0],
         subtitle=f"Arctic year {partition.year} · {model} · grid {grid.key} ({p.size:,} cells)",
         label=f"susceptibility: {p.attrs['long_name']}",
         low=0.0,
         high=1.0,
-        footer=_credits(study, f"prediction.{model} {partition} · digest {digest[:12]}"),
+        footer=(f"{origin} · EPSG:6931, equal area", *words[1:]),
     )
     save_figure(draw_map(grid, predicted["cell_ids"].values, p.values, style), folder, "map")
     table = cells_table(grid, predicted)
     table.to_parquet(folder / "cells.parquet", index=False)
     return {"cells": len(table), "cells without a value": int(p.isnull().sum())}
-
-
-def _credits(study: Study, first: str) -> tuple[str, ...]:
-    inventory = study.inventories[study.target.inventory]
-    sources = "; ".join(source.title for source in study.sources.values())
-    return (f"{first} · EPSG:6931, equal area", f"Labels: {inventory.title}. Predictors: {sources}.")
 
 
 def _rings(grid: Grid, cell_ids: NDArray[np.uint64]) -> list[NDArray[np.float64]]:

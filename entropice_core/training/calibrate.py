@@ -16,6 +16,7 @@ from scipy.special import expit, logit
 
 from entropice_core.errors import ConfigError, SchemaError, TrainingError, nearest_hint
 
+VERSION = "1"
 Float64 = npt.NDArray[np.float64]
 Kind = Literal["none", "logistic"]
 KINDS = ("none", "logistic")

@@ -20,6 +20,7 @@ from entropice_core.training.nested_cv import nested_cv
 from entropice_core.training.problem import Problem, Progress, child_seed, learn_edge
 from entropice_core.training.results import CVResult
 
+VERSION = "1"
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 

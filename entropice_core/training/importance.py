@@ -17,6 +17,7 @@ from entropice_core.training.metrics import log_loss
 from entropice_core.training.problem import Problem, child_seed
 from entropice_core.training.results import CVResult, FoldResult, plain
 
+VERSION = "1"
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 

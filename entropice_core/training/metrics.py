@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from entropice_core.errors import SchemaError
 
+VERSION = "1"
 Float64 = npt.NDArray[np.float64]
 N_BINS = 10
 EPSILON = float(np.finfo(np.float64).eps)  # a certain and wrong forecast costs 36 nats, not infinitely many

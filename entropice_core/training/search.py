@@ -18,6 +18,7 @@ from entropice_core.training.calibrate import Calibrator, fit_calibrator
 from entropice_core.training.metrics import log_loss
 from entropice_core.training.problem import Params, Problem, Steps, child_seed
 
+VERSION = "1"
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 

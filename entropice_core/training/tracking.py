@@ -9,9 +9,12 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 EXPERIMENT_PREFIX = "entropice"
 
@@ -92,16 +95,27 @@ def open_client(tracking_uri: str) -> Any:
 
 
 def _record(run: TrackedRun, tracking_uri: str) -> Receipt:
+    from alembic.util.exc import CommandError
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        client = open_client(tracking_uri)
-        experiment_id = _experiment(client, f"{EXPERIMENT_PREFIX}/{run.experiment}", tracking_uri)
-        return _log(client, experiment_id, run, tracking_uri)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+        with _alone(tracking_uri):
+            client = open_client(tracking_uri)
+            experiment_id = _experiment(client, f"{EXPERIMENT_PREFIX}/{run.experiment}", tracking_uri)
+            return _log(client, experiment_id, run, tracking_uri)
+    except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return Receipt(run.digest, tracking_uri, "", "", problem=f"{type(error).__name__}: {first_line}")
+
+
+def _alone(tracking_uri: str) -> AbstractContextManager[Any]:
+    """Let one process at a time write an SQLite file: two that create its tables at once fail."""
+    if not tracking_uri.startswith("sqlite:///"):
+        return nullcontext()
+    database = Path(tracking_uri.removeprefix("sqlite:///"))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{database}.lock", timeout=600)
 
 
 def _experiment(client: Any, name: str, tracking_uri: str) -> str:

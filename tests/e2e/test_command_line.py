@@ -94,12 +94,11 @@ def test_a_source_file_that_changed_makes_stale_what_was_made_from_it_and_nothin
     target = next(data.rglob("era5_monthly_2023.nc"))
     shutil.copy(next(data.rglob("era5_monthly_2022.nc")), target)
     done = copy.entropice("status", "-s", str(place.study))
-    stale = [line.split("│")[1].strip() for line in done.stdout.splitlines() if "│" in line and stale_count(line)]
-    assert stale == ["features.era5"]
-
-
-def stale_count(line: str) -> bool:
-    return line.split("│")[4].strip() not in ("-", "stale", "")
+    rows = [line.split() for line in done.stdout.splitlines() if len(line.split()) == 7]
+    stale = [row[0] for row in rows if row[3] not in ("-", "stale")]
+    assert stale[0] == "features.era5"
+    assert "training_set" in stale and "model.espa" in stale and "map.espa" in stale and "comparison" in stale
+    assert not {"cells", "inventory.darts", "labels.darts", "features.terrain", "features.embedding"} & set(stale)
 
 
 def test_models_are_recorded_in_mlflow_with_scores_folds_and_input_digests(finished):
@@ -182,7 +181,9 @@ def test_an_unknown_grid_and_year_name_what_the_study_has(workplace):
     assert "2022-2023" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "build", "status", "explain", "verify", "gc", "grids", "check", "new"])
+@pytest.mark.parametrize(
+    "command", ["run", "build", "status", "explain", "verify", "gc", "grids", "check", "new", "path"]
+)
 def test_every_command_explains_itself(workplace, command):
     done = workplace.entropice(command, "--help")
     assert done.returncode == 0
@@ -202,3 +203,75 @@ def test_gc_keeps_what_is_current_and_what_tracking_refers_to(finished, tmp_path
     models = {path.name[2:14] for path in (changed.home / "store/tiny/model.espa/h3-3/all").glob("v-*")}
     assert before["model.espa/h3-3/all"][:12] in models
     assert changed.entropice("verify", "--full", "-s", str(changed.study)).returncode == 0
+
+
+CHECKED = [
+    ("n_estimators = 10", "n_estimaters = 10", "n_estimators"),
+    ("n_estimators = 10", "n_estimators = -3", "n_estimators"),
+    ("bounds = [100.0, 60.0, -140.0, 80.0]", "bounds = [100.0, 80.0, -140.0, 62.0]", "South"),
+    ("block_level = { h3 = 1,", "block_level = { h3 = 5,", "not coarser"),
+    ("terrain_10km.tif", "terrain_9km.tif", "terrain_9km.tif"),
+    ('inventory = "darts"', 'inventory = "dart"', "[inventories]"),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "word"), CHECKED)
+def test_check_finds_what_a_run_would_find_hours_later(workplace, before, after, word):
+    text = workplace.study.read_text()
+    assert before in text
+    workplace.study.write_text(text.replace(before, after))
+    done = workplace.entropice("check", "-s", str(workplace.study))
+    assert done.returncode == 1
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_of_some_grids_leaves_the_comparison_alone(workplace):
+    text = workplace.study.read_text().replace('grids = ["h3-3"]', 'grids = ["h3-3", "healpix-6"]')
+    workplace.study.write_text(text.replace("[models.espa]", "[models.later]"))
+    done = workplace.entropice("run", "-g", "h3-3", "-s", str(workplace.study))
+    assert done.returncode == 0, done.stderr
+    assert "Some grids only" in done.stdout
+
+
+def test_a_title_with_brackets_is_printed_as_it_is(workplace):
+    text = workplace.study.read_text()
+    workplace.study.write_text(text.replace('title = "Thaw slumps in a generated Arctic"', 'title = "RTS [/north]"'))
+    assert "RTS [/north]" in workplace.run()
+
+
+def test_what_is_published_under_changed_settings_meanwhile_is_not_mixed_in(finished, tmp_path):
+    from entropice_core.config import Settings, load_study
+    from entropice_core.pipeline.graph import build_graph
+    from entropice_core.pipeline.product import Context
+    from entropice_core.pipeline.run import materialize
+    from entropice_core.storage.partition import Partition
+
+    place, _ = finished
+    copy = Workplace(tmp_path, place.data, place.study)
+    shutil.copytree(place.home, copy.home)
+    settings = Settings.from_environment({"ENTROPICE_HOME": str(copy.home), "ENTROPICE_DATA": str(place.data)})
+    here = Partition("h3-3")
+    other = tmp_path / "other.toml"
+    other.write_text(place.study.read_text().replace("offset = -273.15", "offset = -263.15"))
+    theirs, their_graph = Context(load_study(other), settings), build_graph(load_study(other))
+    ours, our_graph = Context(load_study(place.study), settings), build_graph(load_study(place.study))
+    product = our_graph["training_set"]
+    calls = []
+
+    def build(context, partition, folder):
+        made = product.build(context, partition, folder)
+        if not calls:  # another process republishes the features while we work
+            calls.append(1)
+            for year in (2022, 2023):
+                materialize(theirs, their_graph, their_graph["features.era5"], Partition("h3-3", year))
+        return made
+
+    import dataclasses
+
+    our_graph["training_set"] = dataclasses.replace(product, build=build)
+    outcome = materialize(ours, our_graph, our_graph["training_set"], here, force=True)
+    used = {ref.digest for ref in outcome.manifest.recipe.inputs if ref.dataset == "features.era5"}
+    now = {ours.store.manifest("features.era5", Partition("h3-3", year)).digest for year in (2022, 2023)}
+    assert used == now
+    assert ours.store.open("training_set", here)["features"].sel(feature="era5.t2m_month_10").mean() > 15

@@ -31,13 +31,15 @@ def features(values):
     )
 
 
-def labels(density):
-    return xr.Dataset({"density": ("cell", np.array(density, dtype=np.float32))})
+def labels(density, fraction=None):
+    density = np.array(density, dtype=np.float32)
+    observed = np.ones(density.size, dtype=np.float32) if fraction is None else np.array(fraction, dtype=np.float32)
+    return xr.Dataset({"density": ("cell", density), "observed_fraction": ("cell", observed)})
 
 
 def test_a_cell_without_any_feature_has_no_probability_and_missing_ones_are_counted():
     nan = np.nan
-    found = predict_cells(Constant(), features([[1, 2], [nan, 2], [nan, nan]]), labels([0, 0.5, nan]), 0.1)
+    found = predict_cells(Constant(), features([[1, 2], [nan, 2], [nan, nan]]), labels([0, 0.5, nan]), 0.1, 0.1)
     np.testing.assert_array_equal(found["probability"].values, np.array([0.25, 0.5, nan], dtype=np.float32))
     assert found["missing_features"].values.tolist() == [0, 1, 2]
     np.testing.assert_array_equal(found["observed_positive"].values, np.array([0, 1, nan], dtype=np.float32))
@@ -45,7 +47,7 @@ def test_a_cell_without_any_feature_has_no_probability_and_missing_ones_are_coun
 
 def test_features_of_another_model_are_refused_by_name():
     with pytest.raises(ProvenanceError, match=r"a\.z"):
-        predict_cells(Constant(("a.x", "a.z")), features([[1, 2]]), labels([0]), 0.0)
+        predict_cells(Constant(("a.x", "a.z")), features([[1, 2]]), labels([0]), 0.0, 0.1)
 
 
 def test_entropy_is_largest_where_nothing_is_known():
@@ -54,3 +56,8 @@ def test_entropy_is_largest_where_nothing_is_known():
     assert entropy.argmax() == 50
     assert entropy[50] == 1.0
     np.testing.assert_allclose(entropy, entropy[::-1], atol=1e-12)
+
+
+def test_a_cell_observed_on_too_little_of_its_land_is_not_shown_as_observed():
+    found = predict_cells(Constant(), features([[1, 2], [1, 2]]), labels([0, 0], [0.05, 0.5]), 0.0, 0.1)
+    np.testing.assert_array_equal(found["observed_positive"].values, np.array([np.nan, 0], dtype=np.float32))
