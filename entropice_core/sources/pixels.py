@@ -4,6 +4,7 @@ Order of the steps: nodata and fill values are masked on the stored numbers, the
 add_offset) is undone, then the declared scale and offset are applied, then the valid range is checked.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from entropice_core.config import BandConfig
-from entropice_core.errors import SourceError
+from entropice_core.errors import ConfigError, SourceError
 from entropice_core.features.layout import RasterLayout
 from entropice_core.grids.base import Bool, Float64, Int64
 
@@ -88,6 +89,21 @@ class MaskCounts:
         }
 
 
+def check_numbers(where: str, band: BandConfig) -> None:
+    """Raise ``ConfigError`` for a declared number that is NaN or infinite: no recipe can hold it."""
+    if band.nodata is not None and not math.isfinite(band.nodata):
+        raise ConfigError(
+            f"{where}: nodata is {band.nodata}, but must be a finite number: leave it out for NaN, which is always "
+            "missing, and write a finite number into the file for infinity."
+        )
+    for key, values in (("valid_range", band.valid_range), ("scale", (band.scale,)), ("offset", (band.offset,))):
+        if not all(map(math.isfinite, values)):
+            raise ConfigError(
+                f"{where}: {key} is {', '.join(map(str, values))}, but must be finite: give what the quantity can be, "
+                "so that undeclared nodata and wrong units are found."
+            )
+
+
 def decode(
     stored: npt.NDArray[Any], missing: Bool | None, band: BandConfig, meta: StoredBand, counts: MaskCounts, where: str
 ) -> Float64:
@@ -96,7 +112,8 @@ def decode(
     Raises
     ------
     SourceError
-        For an infinite value: no instrument measures one, so the file is damaged or its nodata is not declared.
+        For an infinite value: no instrument measures one, so the file is damaged or marks
+        nodata in a way that is not read.
     """
     nodata = np.zeros(stored.shape, dtype=bool) if missing is None else missing.copy()
     for fill in (*meta.fills, *([] if band.nodata is None else [band.nodata])):
@@ -107,7 +124,7 @@ def decode(
     if infinite.any():
         raise SourceError(
             f"{where}, band {band.name!r}: {int(infinite.sum())} of {infinite.size} pixels are infinite; "
-            "repair the file, or declare the number as nodata of the band."
+            "write a finite number or NaN in their place."
         )
     values = (values * meta.scale + meta.offset) * band.scale + band.offset
     low, high = band.valid_range

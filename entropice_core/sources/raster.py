@@ -21,7 +21,7 @@ from entropice_core.sources.base import file_of_year
 from entropice_core.sources.dates import check_year
 from entropice_core.sources.formats import Format, sniff_format
 from entropice_core.sources.geotiff import GeoTiff
-from entropice_core.sources.pixels import MaskCounts, RasterFile, StoredBand, decode
+from entropice_core.sources.pixels import MaskCounts, RasterFile, StoredBand, check_numbers, decode
 
 VERSION = "2"
 
@@ -50,7 +50,15 @@ _SPELLINGS = {
 
 
 def open_source(name: str, config: SourceConfig, data_root: Path) -> "RasterSource":
-    """Give the source; its files are opened when features are asked for."""
+    """Give the source; its files are opened when features are asked for.
+
+    Raises
+    ------
+    ConfigError
+        When a number of a band is NaN or infinite: a recipe cannot hold it.
+    """
+    for band in config.bands:
+        check_numbers(f"sources.{name}, band {band.name!r}", band)
     return RasterSource(name, config, data_root)
 
 

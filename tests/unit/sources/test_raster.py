@@ -354,6 +354,23 @@ def test_years_with_a_lag_read_the_earlier_file(tmp_path, world, features, refer
     assert (got.attrs["file"], got.attrs["file_year"], got.attrs["lag"]) == ("a_2019.nc", 2019, 2)
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"nodata": float("nan")}, "nodata is nan, but must be a finite number: leave it out for NaN"),
+        ({"nodata": float("inf")}, "nodata is inf, but must be a finite number"),
+        ({"valid_range": (float("-inf"), float("inf"))}, "valid_range is -inf, inf, but must be finite"),
+        ({"valid_range": (float("nan"), 1.0)}, "valid_range is nan, 1.0, but must be finite"),
+        ({"scale": float("nan")}, "scale is nan, but must be finite"),
+    ],
+)
+def test_a_number_that_no_recipe_can_hold_is_refused_by_its_key(tmp_path, world, changes, told):
+    band = world.config("a.nc").bands[0].model_copy(update=changes)  # past the checks of the study TOML
+    config = world.config("a.nc").model_copy(update={"bands": (band,)})
+    with pytest.raises(ConfigError, match=f"sources.tested, band 'field': {told}"):
+        open_source("tested", config, tmp_path)
+
+
 def test_attributes_tell_where_the_features_come_from(tmp_path, world, features):
     world.array().to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
     told = {"citation": "Somebody 2020", "doi": "10.1/2", "licence": "CC0-1.0", "statement": "same year"}
