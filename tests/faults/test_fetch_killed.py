@@ -1,7 +1,6 @@
 """The user's command against a local service, killed at awkward moments and given again."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -86,18 +85,16 @@ def test_a_run_killed_in_the_queue_and_during_a_transfer_goes_on_with_the_same_j
         assert not path.is_file() or place.server.key.encode() not in path.read_bytes(), path
 
 
-def test_a_run_killed_at_random_never_leaves_a_part_under_a_final_name(place, shell):
-    chance = random.Random(20261001)
-    for _ in range(2):
-        process = shell(*BOX)
-        kill_when(place, process, "GET", "/", chance.randint(4, 16))
-        for path in place.data.rglob("*.nc"):
-            if not any(part.startswith(".") for part in path.relative_to(place.data).parts):
-                with xr.open_dataset(path) as data:
-                    data.load()
-    printed = finish(shell(*BOX))
-    assert "era5_monthly_2021.nc" in printed
-    assert len(place.server.jobs) <= 4  # at most one is lost by a kill between the answer and the journal
+def test_a_run_killed_between_two_results_keeps_the_first_and_shows_no_part_of_the_second(place, shell):
+    process = shell(*BOX)
+    kill_when(place, process, "GET", "/cache/", 2)
+    whole = [p for p in place.data.rglob("*.nc") if not any(q.startswith(".") for q in p.relative_to(place.data).parts)]
+    assert {p.parent.name[:10] for p in whole} == {"2020_10-12"}
+    for path in whole:
+        with xr.open_dataset(path) as data:
+            data.load()
+    assert "1 results fetched, 1 already there, 1 jobs taken over" in finish(shell(*BOX))
+    assert len(place.server.jobs) == 2
     assert place.hidden() == []
 
 
@@ -124,7 +121,3 @@ def test_the_command_says_what_it_would_do_what_is_wrong_and_where_to_go(place, 
     assert "set CDSAPI_KEY to the personal access token" in complaints
     assert "Traceback" not in complaints
     assert place.server.key not in complaints
-    old = shell(*BOX, CDSAPI_KEY="12345:abcdef-0123")
-    _, complaints = old.communicate(timeout=60)
-    assert "old kind (user:key)" in complaints
-    assert "abcdef" not in complaints

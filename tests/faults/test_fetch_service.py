@@ -63,7 +63,7 @@ def test_a_full_queue_of_the_user_is_waited_for(place):
     assert len(place.slept) == 2
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504, 408])
+@pytest.mark.parametrize("status", [500, 504, 408])
 def test_errors_of_the_server_are_tried_again(place, status):
     place.server.faults = [Fault("GET", "/jobs/", status, "internal server error", times=2)]
     place.fetch()
