@@ -85,7 +85,8 @@ class StudyAreaConfig(Strict):
 class YearOf(Strict):
     """Where an inventory keeps the year of a feature; exactly one of the three.
 
-    ``column`` holds a date or a year; ``file_name`` is a regular expression whose first group is the year;
+    ``column`` holds a date or a year; ``file_name`` is a regular expression whose first group is the year and
+    whose optional second group is the month, so that a scene from October on counts in the next Arctic year;
     ``column_per_year`` is a template such as ``Area_{year}_`` of columns that hold the area of that year, in ``unit``.
     """
 
