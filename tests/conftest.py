@@ -20,10 +20,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+NAMED = os.environ.get("ENTROPICE_DATA")  # read once: tests of assets take the variables away while they run
+
+
 def real_data_folder() -> Path | None:
     """The folder of real data, if ENTROPICE_DATA names one."""
-    named = os.environ.get("ENTROPICE_DATA")
-    return Path(named) if named and Path(named, "rts_inventories").is_dir() else None
+    return Path(NAMED) if NAMED and Path(NAMED, "rts_inventories").is_dir() else None
 
 
 def chromium() -> str | None:
