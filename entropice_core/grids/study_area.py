@@ -196,10 +196,16 @@ def _check_lonlat(parts: npt.NDArray[np.object_]) -> None:
 def _read_polygons(path: Path) -> BaseGeometry:
     """Read a polygon file and give the union in EPSG:6931."""
     import geopandas  # half a second, and most studies name no file
+    import pyogrio.errors
 
     if not path.exists():
         raise ConfigError(f"The study area file {path.name} does not exist.")
-    frame = geopandas.read_file(path, columns=[])
+    try:
+        frame = geopandas.read_file(path, columns=[])
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise ConfigError(
+            f"The study area file {path.name} is no vector file ({error}); give a GeoPackage, shapefile or GeoJSON."
+        ) from error
     if frame.crs is None:
         raise ConfigError(f"The study area file {path.name} does not say its coordinate system; add one.")
     if frame.empty:

@@ -6,7 +6,7 @@ Never Web Mercator. The coastline is the offline land mask of the grids. One fun
 the picture in Dagster, in MLflow and in a paper is the same picture.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -52,7 +52,6 @@ class MapStyle:
     colours: str = "viridis"
     size_inches: float = 8.0
     dpi: int = 150
-    extras: dict[str, Any] = field(default_factory=dict)
 
 
 def draw_map(grid: Grid, cell_ids: NDArray[np.uint64], values: NDArray[np.floating[Any]], style: MapStyle) -> Figure:

@@ -132,3 +132,10 @@ def test_equal_areas_are_equal_and_can_be_keys():
     box = shapely.box(172.0, 65.0, 175.0, 67.0)
     areas = {StudyArea(60, CHUKOTKA, [box]), StudyArea(60.0, CHUKOTKA, box), StudyArea(61.0)}
     assert len(areas) == 2
+
+
+def test_a_study_area_file_that_is_no_vector_file_is_named(tmp_path):
+    path = tmp_path / "area.gpkg"
+    path.write_text("<html>not found</html>")
+    with pytest.raises(ConfigError, match=r"area\.gpkg is no vector file"):
+        StudyArea.from_files(60.0, None, [path])
