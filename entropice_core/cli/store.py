@@ -1,0 +1,95 @@
+"""Commands that look into the store and keep it clean."""
+
+import sys
+
+from entropice_core.cli.app import StudyName, app, console, load, say
+
+
+@app.command
+def path(dataset: str, partition: str = "all/all", *, study: StudyName = None) -> None:
+    """Print the folder of the current version of a partition, to open it with other programs.
+
+    Parameters
+    ----------
+    dataset
+        Such as `prediction.espa` (a Zarr) or `map.espa` (map.png, map.svg, cells.parquet).
+    partition
+        Grid and year, such as `h3-3/2023`; `all` where it is not split by that.
+    """
+    from entropice_core.pipeline.graph import build_graph
+    from entropice_core.pipeline.product import Context
+    from entropice_core.pipeline.run import one
+    from entropice_core.storage.partition import Partition
+
+    loaded, settings = load(study)
+    name = one(build_graph(loaded), dataset).dataset
+    print(Context(loaded, settings).store.path(name, Partition.parse(partition)))
+
+
+@app.command
+def explain(dataset: str, partition: str = "all/all", *, study: StudyName = None) -> None:
+    """Walk from a published partition back to the source files that it was made from.
+
+    Parameters
+    ----------
+    dataset
+        Such as `map.espa`.
+    partition
+        Grid and year, such as `h3-4/2019`; `all` where it is not split by that.
+    """
+    from entropice_core.pipeline.graph import build_graph
+    from entropice_core.pipeline.product import Context
+    from entropice_core.pipeline.run import one
+    from entropice_core.pipeline.status import lineage_tree
+    from entropice_core.storage.partition import Partition
+
+    loaded, settings = load(study)
+    name = one(build_graph(loaded), dataset).dataset
+    console.print(lineage_tree(Context(loaded, settings), name, Partition.parse(partition)))
+
+
+@app.command
+def verify(study: StudyName = None, *, full: bool = False) -> None:
+    """Look for damage in the store: missing or changed files, orphans, versions made by older code or inputs.
+
+    Parameters
+    ----------
+    full
+        Read every byte and compare checksums; otherwise only names and sizes are compared.
+    """
+    from entropice_core.pipeline.graph import build_graph
+    from entropice_core.pipeline.product import Context
+
+    loaded, settings = load(study)
+    versions = {p.dataset: p.code_version for p in build_graph(loaded).values()}
+    findings = Context(loaded, settings).store.verify(full=full, code_versions=versions)
+    for finding in findings:
+        say(str(finding))
+    console.print(f"{loaded.study.name}: {len(findings)} findings ({'every byte' if full else 'names and sizes'} read)")
+    if findings:
+        sys.exit(3)
+
+
+@app.command
+def gc(study: StudyName = None, *, grace_hours: float = 24.0, dry_run: bool = False) -> None:
+    """Remove versions that nothing points to any more, and what killed processes left.
+
+    Parameters
+    ----------
+    grace_hours
+        Keep what is younger than this.
+    dry_run
+        Only say what would be removed.
+    """
+    from entropice_core.pipeline.product import Context
+    from entropice_core.pipeline.status import sweep_scratch, tracked_digests
+
+    loaded, settings = load(study)
+    context = Context(loaded, settings)
+    removed = context.store.gc(grace_seconds=grace_hours * 3600, keep_digests=tracked_digests(context), dry_run=dry_run)
+    left = sweep_scratch(settings, grace_hours * 3600, dry_run)
+    for item in removed:
+        say(f"{item.reason}: {item.path} ({item.size:,} bytes)")
+    for folder in left:
+        say(f"unpublished files of a killed process: {folder}")
+    console.print(f"{loaded.study.name}: {len(removed) + len(left)} {'would be ' if dry_run else ''}removed")

@@ -1,0 +1,185 @@
+"""Commands that build a study and show its results."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from entropice_core.cli.app import (
+    Grids,
+    StudyName,
+    YearList,
+    app,
+    checked_grids,
+    checked_years,
+    console,
+    load,
+    say,
+)
+from entropice_core.config import Settings, Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@app.command
+def run(study: StudyName = None, *, grid: Grids = (), force: bool = False) -> None:
+    """Bring a whole study up to date: from source files to scores and maps.
+
+    What is current is left alone, so a second run takes seconds; a run that was stopped goes on where it was.
+
+    Parameters
+    ----------
+    force
+        Build everything again, also what is current.
+    """
+    from entropice_core.pipeline.graph import build_graph
+
+    loaded, settings = load(study)
+    wanted = [name for name in build_graph(loaded) if name != "comparison" or not grid]
+    _bring_up_to_date(loaded, settings, wanted, grid, (), force)
+    if grid:
+        say("Some grids only: the comparison needs all of them (entropice run without --grid).")
+    else:
+        _print_results(loaded, settings, study or settings.study)
+
+
+@app.command
+def build(
+    *datasets: str,
+    study: StudyName = None,
+    grid: Grids = (),
+    year: YearList = (),
+    only: bool = False,
+    force: bool = False,
+) -> None:
+    """Bring some datasets up to date, and everything that they are made from.
+
+    Parameters
+    ----------
+    datasets
+        Names such as `labels.darts`, or kinds such as `labels`; see `entropice status` for the list.
+    only
+        Do not build what they are made from; fail if it is missing.
+    force
+        Build again, also what is current.
+    """
+    from entropice_core.pipeline.graph import build_graph
+    from entropice_core.pipeline.run import select, with_upstream
+
+    loaded, settings = load(study)
+    graph = build_graph(loaded)
+    wanted = select(graph, datasets)
+    names = [p.dataset for p in (wanted if only else with_upstream(graph, wanted))]
+    _bring_up_to_date(loaded, settings, names, grid, year, force)
+
+
+def _bring_up_to_date(
+    study: Study, settings: Settings, names: list[str], grids: tuple[str, ...], years: tuple[int, ...], force: bool
+) -> None:
+    from entropice_core.pipeline.graph import build_graph
+    from entropice_core.pipeline.product import Context
+    from entropice_core.pipeline.run import materialize, tasks
+
+    graph = build_graph(study)
+    begun = perf_counter()
+    done: Counter[str] = Counter()
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=console, transient=True,
+    )  # fmt: skip
+    with bar:
+        row = bar.add_task(f"{study.study.name}: looking", total=None)
+        context = Context(study, settings, say=lambda text: bar.update(row, description=f"[cyan]{escape(text)}"))
+        todo = tasks(context, [graph[n] for n in names], checked_grids(grids, study), checked_years(years, study))
+        bar.update(row, total=len(todo))
+        for product, partition in todo:
+            outcome = materialize(context, graph, product, partition, force)
+            done["built" if outcome.built else "current"] += 1
+            if outcome.built:
+                line = (
+                    f"{product.dataset:32s} {partition!s:16s} {outcome.manifest.digest[:12]} {outcome.seconds:6.1f} s"
+                )
+                bar.console.print(f"built {line}", highlight=False)
+            if problem := outcome.extra.get("tracking_problem"):
+                bar.console.print(
+                    f"[yellow]tracking: {escape(str(problem))} (the model is stored; the next run records it)[/]"
+                )
+            bar.advance(row)
+    seconds = perf_counter() - begun
+    what = "nothing to rebuild" if not done["built"] else f"{done['built']} partitions built"
+    console.print(f"{study.study.name}: {what}, {done['current']} already current, {seconds:.1f} s", highlight=False)
+
+
+def _print_results(study: Study, settings: Settings, name: str) -> None:
+    from entropice_core.comparison.table import best_model, read_scores, warnings_of
+    from entropice_core.pipeline.product import Context
+    from entropice_core.pipeline.words import score_notes
+    from entropice_core.storage.partition import Partition
+
+    context = Context(study, settings)
+    folder = context.store.path("comparison", Partition())
+    grid = study.study.grids[0]
+    console.print(
+        f"\n[bold]{escape(study.study.title)}[/]: mean ± sd over folds of spatial cross-validation", highlight=False
+    )
+    console.print(_score_table(read_scores(folder), is_narrow=console.width < 140))
+    for line in score_notes(study):
+        say(line, dim=True)
+    for line in warnings_of(folder):
+        console.print(f"[yellow]{escape(line)}[/]", highlight=False)
+    best = best_model(folder, grid)
+    last = Partition(grid, study.study.years.last)
+    say(f"scores   {folder / 'scores.md'}")
+    say(f"map      {context.store.path(f'map.{best}', last) / 'map.png'}  ({best}: lowest log loss on {grid})")
+    say(f"tracking {settings.tracking_uri}  (mlflow ui --backend-store-uri {settings.tracking_uri})")
+    say(f"UI       {_how_to_open(name, settings)}")
+
+
+def _how_to_open(name: str, settings: Settings) -> str:
+    """Say how to open Dagster on this very store: from the checkout, with what differs from the defaults."""
+    own = {}
+    if name != "demo":
+        own["ENTROPICE_STUDY"] = str(Path(name).absolute()) if name.endswith(".toml") else name
+    if settings.home != Path(".entropice").absolute() or name.endswith(".toml"):
+        own["ENTROPICE_HOME"] = str(settings.home)
+    if settings.data is not None and name != "demo":
+        own["ENTROPICE_DATA"] = str(settings.data)
+    return " ".join([*(f"{key}={value}" for key, value in own.items()), "make ui  (in the checkout of Entropice)"])
+
+
+def _score_table(scores: "pd.DataFrame", is_narrow: bool) -> Table:
+    """Lay the scores out; a narrow terminal gets the columns that decide, the file has all."""
+    left_out = {"AP", "Brier", "ECE", "rows", "positive"} if is_narrow else set()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, padding=(0, 1 if is_narrow else 2))
+    shorter = {"random AUC": "random", "permuted AUC": "permuted"} if is_narrow else {}
+    for heading in [shorter.get(name, name) for name in scores.columns.drop(left_out)]:
+        is_name = heading in ("grid", "model")
+        table.add_column(heading, justify="left" if is_name else "right", no_wrap=True)
+    for values in scores.drop(columns=list(left_out)).itertuples(index=False):
+        table.add_row(*[re.sub(r"\b0\.", ".", str(v)) if is_narrow else str(v) for v in values])
+    return table
+
+
+@app.command
+def status(study: StudyName = None) -> None:
+    """Show what is published, stale or missing, a line for each dataset."""
+    from entropice_core.pipeline.graph import build_graph
+    from entropice_core.pipeline.product import Context
+    from entropice_core.pipeline.status import states
+
+    loaded, settings = load(study)
+    say(f"{loaded.study.name}: {settings.store_root(loaded)}")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for heading in ("dataset", "parts", "current", "stale", "missing", "provis.", "MB"):
+        table.add_column(heading, justify="left" if heading == "dataset" else "right", no_wrap=True)
+    for row in states(Context(loaded, settings), build_graph(loaded)):
+        counts = [str(n) if n else "-" for n in (row.current, row.stale, row.missing, row.provisional)]
+        table.add_row(row.dataset, str(row.partitions), *counts, f"{row.size / 1e6:,.1f}")
+    console.print(table)
