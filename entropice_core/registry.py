@@ -41,6 +41,8 @@ MODELS = Registry(
         "prevalence": "entropice_core.models.prevalence",
         "logistic_regression": "entropice_core.models.logistic_regression",
         "random_forest": "entropice_core.models.random_forest",
+        "knn": "entropice_core.models.knn",
+        "xgboost": "entropice_core.models.xgboost",
         "espa": "entropice_core.models.espa",
     },
 )

@@ -28,11 +28,11 @@ class Predictor(Protocol):
 
     @property
     def classes_(self) -> Int64:
-        """Classes in the order of the columns of ``predict_proba``: always 0, 1."""
+        """Classes in the order of the columns of ``predict_proba``: 0, 1, ... n_classes - 1."""
         ...
 
     def predict_proba(self, X: ArrayLike) -> Float64:
-        """Return P(class) : (n, 2) float64 for X : (n, n_features), NaN = missing."""
+        """Return P(class) : (n, n_classes) float64 for X : (n, n_features), NaN = missing."""
         ...
 
 
@@ -45,7 +45,7 @@ class Estimator(Predictor, Protocol):
         ...
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Learn from X : (n, n_features), NaN = missing, and y : (n,) of 0 and 1."""
+        """Learn from X : (n, n_features), NaN = missing, and y : (n,) of classes 0, 1, ... n_classes - 1."""
         ...
 
     def report(self) -> dict[str, Any]:
@@ -61,7 +61,9 @@ class ModelModule(Protocol):
 
     VERSION: str
 
-    def build(self, params: Mapping[str, Any], seed: int, feature_names: Sequence[str]) -> Estimator:
+    def build(
+        self, params: Mapping[str, Any], seed: int, feature_names: Sequence[str], n_classes: int = 2
+    ) -> Estimator:
         """Return an unfitted estimator; a parameter that is unknown or out of range is a ``ConfigError``."""
         ...
 
@@ -127,26 +129,27 @@ def check_matrix(X: ArrayLike, feature_names: Sequence[str]) -> Float64:
     return matrix
 
 
-def check_labels(y: ArrayLike, n_rows: int) -> Int64:
-    """Return y as int64 after the checks that every model needs: length, only 0 and 1, both of them."""
+def check_labels(y: ArrayLike, n_rows: int, n_classes: int = 2) -> Int64:
+    """Return y as int64 after the checks that every model needs: length, known classes only, at least two of them."""
     labels = np.asarray(y)
     if labels.shape != (n_rows,):
         raise SchemaError(f"There are {n_rows} rows of features and labels of shape {labels.shape}; expected one each.")
-    if not np.isin(labels, (0, 1)).all():
+    if not np.isin(labels, np.arange(n_classes)).all():
         found = _shorten([str(value) for value in np.unique(labels)])
-        raise SchemaError(f"The labels hold {found}; expected only 0 and 1: make classes from densities first.")
+        expected = "0 and 1" if n_classes == 2 else f"0 to {n_classes - 1}"
+        raise SchemaError(f"The labels hold {found}; expected only {expected}: make classes from densities first.")
     labels = labels.astype(np.int64)
-    n_positive = int(labels.sum())
-    if n_positive in (0, n_rows):
+    if np.unique(labels).size < 2:
+        which = f"the class {int(labels[0])}" if n_rows else "no class"
         raise TrainingError(
-            f"All {n_rows} training rows have the class {int(n_positive > 0)}: a model needs both classes; take more "
-            "cells or years, or another target."
+            f"All {n_rows} training rows have {which}: a model needs two classes at least; take more cells or years, "
+            "or another target."
         )
     return labels
 
 
 def check_weights(sample_weight: ArrayLike | None, y: Int64) -> Float64 | None:
-    """Return the weights as float64; they are finite, not negative, and leave some weight to both classes."""
+    """Return the weights as float64; they are finite, not negative, and leave some weight to every class of y."""
     if sample_weight is None:
         return None
     weight = np.asarray(sample_weight, dtype=np.float64)
@@ -154,9 +157,9 @@ def check_weights(sample_weight: ArrayLike | None, y: Int64) -> Float64 | None:
         raise SchemaError(
             f"sample_weight has shape {weight.shape}; expected {y.shape}, every weight finite and not negative."
         )
-    for label in (0, 1):
+    for label in np.unique(y):
         if weight[y == label].sum() <= 0:
-            raise TrainingError(f"All rows of class {label} have the weight 0: a model needs both classes.")
+            raise TrainingError(f"All rows of class {label} have the weight 0: a model needs weight in every class.")
     return weight
 
 

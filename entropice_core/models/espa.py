@@ -33,7 +33,7 @@ class EspaRule:
     disagreement: float = 0.0
 
     def predict_proba(self, prepared: Float64) -> Float64:
-        """Return (n, 2) probabilities."""
+        """Return (n, n_seen) probabilities."""
         return self.predictor.predict_proba(prepared, choose_backend(prepared, "numpy", "cpu", self.dtype))
 
 
@@ -58,7 +58,7 @@ def _learner(params: Mapping[str, Any], seed: int) -> Callable[[Float64, Int64, 
     return learn
 
 
-def build(params: Mapping[str, Any], seed: int, feature_names: Sequence[str]) -> PreparedClassifier:
+def build(params: Mapping[str, Any], seed: int, feature_names: Sequence[str], n_classes: int = 2) -> PreparedClassifier:
     """Return an unfitted model."""
     for name in params:
         if name not in param_names():
@@ -66,7 +66,7 @@ def build(params: Mapping[str, Any], seed: int, feature_names: Sequence[str]) ->
     if params.get("class_weight") not in (None, "balanced"):
         raise ConfigError(f"Model 'espa' has class_weight = {params['class_weight']!r}; expected 'balanced' or none.")
     check_parameters({**ESPAClassifier().get_params(deep=False), **params})
-    return PreparedClassifier(_learner(dict(params), seed), feature_names, standardise=True)
+    return PreparedClassifier(_learner(dict(params), seed), feature_names, standardise=True, n_classes=n_classes)
 
 
 def to_arrays(fitted: PreparedClassifier) -> tuple[Arrays, dict[str, Any]]:

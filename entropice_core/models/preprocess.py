@@ -5,6 +5,9 @@ so that models are compared and not their imputations. Scaling is to zero mean a
 
 A feature that is missing in all training rows, or has one value in all of them, is dropped and named in the report:
 it can teach nothing, and eSPA would give a constant feature its largest weight (no variance within a cluster).
+
+A class that no training row has is no impossible class: it gets the probability 1 / (rows + classes) (Laplace's rule of
+succession), and the classes that were seen share the rest.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +20,7 @@ from numpy.typing import ArrayLike
 from entropice_core.errors import TrainingError
 from entropice_core.models.base import Arrays, Bool, Float64, Int64, check_labels, check_matrix, check_weights
 
-VERSION = "1"
+VERSION = "2"
 PREFIX = "preprocess."
 
 
@@ -25,7 +28,7 @@ class Rule(Protocol):
     """A fitted model that sees prepared features only."""
 
     def predict_proba(self, prepared: Float64) -> Float64:
-        """Return (n, 2) probabilities for prepared features : (n, n_kept)."""
+        """Return (n, n_seen) probabilities of the classes seen in training, for prepared features : (n, n_kept)."""
         ...
 
 
@@ -108,23 +111,33 @@ class Preprocess:
 
 @dataclass(frozen=True, eq=False)
 class PreparedPredictor:
-    """Prepared features, then a rule: the predicting half of every model, fitted or loaded."""
+    """Prepared features, then a rule: the predicting half of every model, fitted or loaded.
+
+    ``seen`` : (n_seen,) int64, the classes that the training rows had, ascending; the columns of the rule.
+    """
 
     preprocess: Preprocess
     rule: Any
+    n_classes: int
+    seen: Int64
 
     @property
     def classes_(self) -> Int64:
         """Classes in the order of the columns."""
-        return np.array([0, 1], dtype=np.int64)
+        return np.arange(self.n_classes, dtype=np.int64)
 
     def predict_proba(self, X: ArrayLike) -> Float64:
-        """Return P(class) : (n, 2) for X : (n, n_features), NaN = missing."""
+        """Return P(class) : (n, n_classes) for X : (n, n_features), NaN = missing."""
         prepared = self.preprocess.transform(X)
         if not len(prepared):
-            return np.empty((0, 2))
+            return np.empty((0, self.n_classes))
         probability: Float64 = self.rule.predict_proba(prepared)
-        return probability
+        if self.seen.size == self.n_classes:
+            return probability
+        unseen = 1.0 / (self.preprocess.n_rows + self.n_classes)
+        every = np.full((len(prepared), self.n_classes), unseen)
+        every[:, self.seen] = probability * (1.0 - unseen * (self.n_classes - self.seen.size))
+        return every
 
 
 class PreparedClassifier:
@@ -132,16 +145,19 @@ class PreparedClassifier:
 
     Parameters
     ----------
-    learn : function (prepared (n, n_kept), y (n,), sample_weight (n,) or None) -> rule with ``predict_proba``
+    learn : function (prepared (n, n_kept), y (n,), sample_weight (n,) or None) -> rule with ``predict_proba``; y counts
+        the classes that the training rows have, from 0 without a gap
     feature_names : names of the columns of X
     standardise : scale to zero mean and unit variance
+    n_classes : classes that there can be, 0 to n_classes - 1
     needs_features : False only for a model that ignores the features
 
     Attributes
     ----------
     preprocess_ : Preprocess
     rule_ : what ``learn`` returned
-    classes_ : (2,) int64, always 0 and 1
+    seen_ : (n_seen,) int64, classes of the training rows
+    classes_ : (n_classes,) int64
     """
 
     def __init__(
@@ -150,18 +166,20 @@ class PreparedClassifier:
         feature_names: Sequence[str],
         *,
         standardise: bool,
+        n_classes: int = 2,
         needs_features: bool = True,
     ) -> None:
         self.learn = learn
         self.feature_names = tuple(feature_names)
         self.standardise = standardise
         self.needs_features = needs_features
-        self.classes_: Int64 = np.array([0, 1], dtype=np.int64)
+        self.n_classes = n_classes
+        self.classes_: Int64 = np.arange(n_classes, dtype=np.int64)
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Learn from X : (n, n_features), NaN = missing, and y : (n,) of 0 and 1, both present."""
+        """Learn from X : (n, n_features), NaN = missing, and y : (n,) of classes, two of them at least."""
         matrix = check_matrix(X, self.feature_names)
-        labels = check_labels(y, len(matrix))
+        labels = check_labels(y, len(matrix), self.n_classes)
         weight = check_weights(sample_weight, labels)
         self.preprocess_ = Preprocess.fit(matrix, self.feature_names, standardise=self.standardise)
         if self.needs_features and not self.preprocess_.kept.any():
@@ -169,18 +187,20 @@ class PreparedClassifier:
                 f"None of the {len(self.feature_names)} features has two different values in the {len(matrix)} "
                 "training rows: check that the sources cover the cells."
             )
-        self.rule_: Any = self.learn(self.preprocess_.transform(matrix), labels, weight)
+        self.seen_, code = np.unique(labels, return_inverse=True)
+        self.rule_: Any = self.learn(self.preprocess_.transform(matrix), code.astype(np.int64), weight)
         return self
 
     def predict_proba(self, X: ArrayLike) -> Float64:
-        """Return P(class) : (n, 2) for X : (n, n_features), NaN = missing."""
+        """Return P(class) : (n, n_classes) for X : (n, n_features), NaN = missing."""
         self._check_fitted()
-        return PreparedPredictor(self.preprocess_, self.rule_).predict_proba(X)
+        return PreparedPredictor(self.preprocess_, self.rule_, self.n_classes, self.seen_).predict_proba(X)
 
     def report(self) -> dict[str, Any]:
         """Say how many values were imputed in fitting, and which features were dropped and why."""
         self._check_fitted()
-        return self.preprocess_.report()
+        unseen = np.setdiff1d(self.classes_, self.seen_).tolist()
+        return {**self.preprocess_.report(), **({"unseen_classes": unseen} if unseen else {})}
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "rule_"):
@@ -190,12 +210,14 @@ class PreparedClassifier:
 def pack(fitted: PreparedClassifier, arrays: Arrays, meta: dict[str, Any]) -> tuple[Arrays, dict[str, Any]]:
     """Join the arrays of the preprocessing with those of a rule."""
     own_arrays, own_meta = fitted.preprocess_.to_arrays()
-    return {**own_arrays, **arrays}, {"preprocess": own_meta, **meta}
+    classes = {"n": fitted.n_classes, "seen": fitted.seen_.tolist()}
+    return {**own_arrays, **arrays}, {"preprocess": own_meta, "classes": classes, **meta}
 
 
 def unpack(arrays: Arrays, meta: dict[str, Any], rule: Rule) -> PreparedPredictor:
     """Put the preprocessing of packed arrays before a rule."""
-    return PreparedPredictor(Preprocess.from_arrays(arrays, meta["preprocess"]), rule)
+    seen = np.array(meta["classes"]["seen"], dtype=np.int64)
+    return PreparedPredictor(Preprocess.from_arrays(arrays, meta["preprocess"]), rule, int(meta["classes"]["n"]), seen)
 
 
 def _median(column: Float64) -> float:

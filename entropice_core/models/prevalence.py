@@ -1,4 +1,4 @@
-"""The share of positive training rows, for every cell: what a model must beat.
+"""The share of each class among the training rows, for every cell: what a model must beat.
 
 A model whose log loss is no lower than this one's has learnt nothing about where slumps are.
 """
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from entropice_core.config import Strict
-from entropice_core.models.base import Arrays, Float64, Int64, Predictor, check_params, two_columns
+from entropice_core.models.base import Arrays, Float64, Int64, Predictor, check_params
 from entropice_core.models.preprocess import PreparedClassifier, pack, unpack
 
-VERSION = "1"
+VERSION = "2"
 
 
 class Params(Strict):
@@ -22,20 +22,26 @@ class Params(Strict):
 
 @dataclass(frozen=True)
 class ConstantRule:
-    """One probability for all."""
+    """The same probabilities for all; p : (n_seen,)."""
 
-    p: float
+    p: Float64
 
     def predict_proba(self, prepared: Float64) -> Float64:
-        """Return the same two probabilities for each row."""
-        return two_columns(np.full(len(prepared), self.p))
+        """Return the same probabilities for each row : (n, n_seen)."""
+        return np.tile(self.p, (len(prepared), 1))
 
 
 def _learn(_prepared: Float64, y: Int64, sample_weight: Float64 | None) -> ConstantRule:
-    return ConstantRule(float(np.average(y, weights=sample_weight)))
+    share = np.bincount(y, weights=sample_weight).astype(np.float64)
+    return ConstantRule(share / share.sum())
 
 
-def build(params: Mapping[str, Any], seed: int, feature_names: Sequence[str]) -> PreparedClassifier:  # noqa: ARG001
+def build(
+    params: Mapping[str, Any],
+    seed: int,  # noqa: ARG001
+    feature_names: Sequence[str],
+    n_classes: int = 2,
+) -> PreparedClassifier:
     """Return an unfitted model.
 
     >>> import numpy as np
@@ -44,17 +50,17 @@ def build(params: Mapping[str, Any], seed: int, feature_names: Sequence[str]) ->
     [[0.75, 0.25]]
     """
     check_params("prevalence", Params, params)
-    return PreparedClassifier(_learn, feature_names, standardise=False, needs_features=False)
+    return PreparedClassifier(_learn, feature_names, standardise=False, n_classes=n_classes, needs_features=False)
 
 
 def to_arrays(fitted: PreparedClassifier) -> tuple[Arrays, dict[str, Any]]:
     """Return the state as arrays and JSON-able metadata."""
-    return pack(fitted, {"p": np.array(fitted.rule_.p)}, {})
+    return pack(fitted, {"p": fitted.rule_.p}, {})
 
 
 def from_arrays(arrays: Arrays, meta: dict[str, Any]) -> Predictor:
     """Return a predictor with equal predictions."""
-    return unpack(arrays, meta, ConstantRule(float(arrays["p"])))
+    return unpack(arrays, meta, ConstantRule(arrays["p"]))
 
 
 def feature_scores(fitted: PreparedClassifier) -> dict[str, Float64]:  # noqa: ARG001

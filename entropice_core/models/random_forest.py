@@ -13,10 +13,10 @@ from pydantic import Field
 from sklearn.ensemble import RandomForestClassifier
 
 from entropice_core.config import Strict
-from entropice_core.models.base import Arrays, Float64, Int64, Predictor, check_params, two_columns
+from entropice_core.models.base import Arrays, Float64, Int64, Predictor, check_params
 from entropice_core.models.preprocess import PreparedClassifier, pack, unpack
 
-VERSION = "1"
+VERSION = "2"
 INDEX_ARRAYS = ("tree_start", "feature", "left", "right")
 NODE_ARRAYS = (*INDEX_ARRAYS, "threshold", "p")
 
@@ -44,7 +44,7 @@ class NodeRule:
     feature : (n_nodes,) int64, column of the prepared features to compare; -1 in a leaf
     threshold : (n_nodes,) float64; a row goes left when its value is not above it
     left, right : (n_nodes,) int64, indices of the children; -1 in a leaf
-    p : (n_nodes,) float64, share of class 1 among the training rows of the node
+    p : (n_nodes, n_seen) float64, share of each class among the training rows of the node
     """
 
     tree_start: Int64
@@ -55,12 +55,12 @@ class NodeRule:
     p: Float64
 
     def predict_proba(self, prepared: Float64) -> Float64:
-        """Return the mean over the trees : (n, 2)."""
+        """Return the mean over the trees : (n, n_seen)."""
         values = prepared.astype(np.float32)  # scikit-learn grows and reads its trees in float32
-        total = np.zeros(len(values))
+        total = np.zeros((len(values), self.p.shape[1]))
         for root in self.tree_start:
             total += self.p[self._leaves(values, int(root))]
-        return two_columns(total / len(self.tree_start))
+        return _shares(total / len(self.tree_start))
 
     def _leaves(self, values: Any, root: int) -> Int64:
         """Return the leaf : (n,) in which each row ends, walking all rows of one tree down by a level at a time."""
@@ -82,8 +82,14 @@ class ForestRule:
     forest: Any
 
     def predict_proba(self, prepared: Float64) -> Float64:
-        """Return (n, 2) probabilities."""
-        return two_columns(self.forest.predict_proba(prepared)[:, 1])
+        """Return (n, n_seen) probabilities."""
+        return _shares(self.forest.predict_proba(prepared))
+
+
+def _shares(p: Float64) -> Float64:
+    """Let the first class take what the others leave, so that a row sums to 1 to the last bit."""
+    p[:, 0] = np.maximum(1.0 - p[:, 1:].sum(axis=1), 0.0)
+    return p
 
 
 def _learner(params: Params, seed: int) -> Callable[[Float64, Int64, Float64 | None], ForestRule]:
@@ -96,14 +102,14 @@ def _learner(params: Params, seed: int) -> Callable[[Float64, Int64, Float64 | N
     return learn
 
 
-def build(params: Mapping[str, Any], seed: int, feature_names: Sequence[str]) -> PreparedClassifier:
+def build(params: Mapping[str, Any], seed: int, feature_names: Sequence[str], n_classes: int = 2) -> PreparedClassifier:
     """Return an unfitted model."""
     checked = check_params("random_forest", Params, params)
-    return PreparedClassifier(_learner(checked, seed), feature_names, standardise=False)
+    return PreparedClassifier(_learner(checked, seed), feature_names, standardise=False, n_classes=n_classes)
 
 
 def to_nodes(forest: Any) -> NodeRule:
-    """Copy a fitted scikit-learn forest of two classes into arrays."""
+    """Copy a fitted scikit-learn forest into arrays."""
     trees = [estimator.tree_ for estimator in forest.estimators_]
     counts = np.array([tree.node_count for tree in trees], dtype=np.int64)
     start = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
@@ -119,7 +125,7 @@ def to_nodes(forest: Any) -> NodeRule:
         threshold=joined("threshold").astype(np.float64),
         left=np.where(is_leaf, -1, joined("children_left") + shift).astype(np.int64),
         right=np.where(is_leaf, -1, joined("children_right") + shift).astype(np.int64),
-        p=np.concatenate([tree.value[:, 0, 1] for tree in trees]).astype(np.float64),
+        p=np.concatenate([tree.value[:, 0, :] for tree in trees]).astype(np.float64),
     )
 
 

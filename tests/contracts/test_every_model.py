@@ -11,7 +11,12 @@ from entropice_core.registry import MODELS
 from entropice_core.training.persist import read_npz, write_npz
 
 NAMES = ("elevation", "thawing_degree_days", "noise", "constant", "absent")
-SMALL = {"random_forest": {"n_estimators": 12}, "espa": {"n_clusters": 6, "n_init": 4}}
+SMALL = {
+    "random_forest": {"n_estimators": 12},
+    "xgboost": {"n_estimators": 20, "learning_rate": 0.2},
+    "knn": {},
+    "espa": {"n_clusters": 6, "n_init": 4},
+}
 
 
 def samples(n=240, seed=0):
@@ -108,9 +113,9 @@ def test_own_scores_have_one_number_a_feature_and_none_for_dropped_ones(name, fi
         assert score[3] == score[4] == 0
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS.names() if name != "random_forest"])
+@pytest.mark.parametrize("name", [name for name in MODELS.names() if name not in ("random_forest", "xgboost")])
 def test_a_weight_of_zero_is_the_same_as_no_row(name):
-    # A forest draws its bootstrap samples from all rows, also from those without weight: another forest, as good.
+    # Trees draw their samples from all rows, also from those without weight: others, as good.
     X, y = samples()
     X[:, :4] = np.nan_to_num(X[:, :4], nan=400.0)  # medians are learned from all rows, whatever their weight
     mirrored = np.concatenate([X, X[::-1]])  # the same medians, means and scales as X
@@ -124,6 +129,8 @@ def test_an_unknown_parameter_is_an_error_that_names_the_nearest(name):
         "prevalence": ("n_estimators", "no parameter 'n_estimators'"),
         "logistic_regression": ("max_itr", "did you mean 'max_iter'"),
         "random_forest": ("n_estimator", "did you mean 'n_estimators'"),
+        "xgboost": ("learning_rat", "did you mean 'learning_rate'"),
+        "knn": ("n_neighbours", "did you mean 'n_neighbors'"),
         "espa": ("n_cluster", "did you mean 'n_clusters'"),
     }
     parameter, message = known.get(name, ("no_such_parameter", "no_such_parameter"))
