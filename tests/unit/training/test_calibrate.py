@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
-from scipy.special import expit, logit
+from scipy.special import expit, log_softmax, logit, softmax
 
 from entropice_core.errors import ConfigError, SchemaError, TrainingError
 from entropice_core.training.calibrate import Calibrator, fit_calibrator
@@ -111,7 +111,7 @@ def test_calibrated_log_loss_is_never_worse_on_the_rows_of_the_fit_beyond_the_pu
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (("isotonik", [0.5, 0.5], [0, 1]), ConfigError, "no calibration 'isotonik'; known: none, logistic"),
+        (("isotonik", [0.5, 0.5], [0, 1]), ConfigError, "no calibration 'isotonik'; did you mean 'isotonic'"),
         (("logistik", [0.5, 0.5], [0, 1]), ConfigError, "did you mean 'logistic'"),
         (("logistic", [0.5, 0.5], [1, 1]), TrainingError, "2 out-of-fold rows of one class"),
         (("logistic", [0.5, np.nan], [0, 1]), SchemaError, "NaN or outside"),
@@ -121,3 +121,106 @@ def test_calibrated_log_loss_is_never_worse_on_the_rows_of_the_fit_beyond_the_pu
 def test_bad_input_is_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         fit_calibrator(*arguments)
+
+
+def three_classes(n=6000, seed=0, slopes=(2.0, 2.0, 2.0), shifts=(0.0, 0.5, -0.5)):
+    """Labels of three classes, and forecasts whose log-probabilities were stretched and shifted."""
+    rng = np.random.default_rng(seed)
+    truth = log_softmax(rng.normal(0, 1.2, (n, 3)), axis=1)
+    y = (rng.random((n, 1)) > np.cumsum(np.exp(truth), axis=1)).sum(axis=1)
+    return y, softmax(truth * np.array(slopes) + np.array(shifts), axis=1)
+
+
+def loss_of(y, p):
+    return float(-np.log(p[np.arange(len(y)), y]).mean())
+
+
+@pytest.mark.parametrize("kind", ["temperature", "logistic", "vector", "dirichlet", "isotonic", "auto"])
+def test_every_kind_repairs_three_classes_on_rows_that_were_not_used(kind):
+    y, p = three_classes()
+    calibrate = fit_calibrator(kind, p, y)
+    y_new, p_new = three_classes(seed=1)
+    after = calibrate(p_new)
+    assert after.sum(axis=1) == pytest.approx(1.0)
+    assert loss_of(y_new, after) < loss_of(y_new, p_new) - 0.05
+    assert Calibrator.from_dict(json.loads(json.dumps(calibrate.to_dict()))) == calibrate
+
+
+def test_a_shift_of_each_class_needs_more_than_a_temperature_and_auto_sees_it():
+    y, p = three_classes(slopes=(1.0, 1.0, 1.0), shifts=(0.0, 2.0, -2.0))
+    chosen = fit_calibrator("auto", p, y)
+    losses = dict(chosen.tried)
+    assert losses["logistic"] < losses["temperature"] - 0.1
+    assert chosen.kind in ("logistic", "vector", "dirichlet")
+    assert losses[chosen.kind] == min(losses.values())
+    y_new, p_new = three_classes(seed=2, slopes=(1.0, 1.0, 1.0), shifts=(0.0, 2.0, -2.0))
+    assert loss_of(y_new, fit_calibrator("logistic", p, y)(p_new)) == pytest.approx(losses["logistic"], abs=0.03)
+
+
+def test_forecasts_that_are_calibrated_already_are_not_made_worse_by_auto():
+    y, p = three_classes(slopes=(1.0, 1.0, 1.0), shifts=(0.0, 0.0, 0.0))
+    y_new, p_new = three_classes(seed=3, slopes=(1.0, 1.0, 1.0), shifts=(0.0, 0.0, 0.0))
+    assert loss_of(y_new, fit_calibrator("auto", p, y)(p_new)) < loss_of(y_new, p_new) + 0.003
+
+
+@pytest.mark.parametrize("kind", ["temperature", "logistic", "vector", "isotonic", "auto"])
+def test_two_columns_and_the_probability_of_class_one_are_the_same_thing(kind):
+    y, p = overconfident(n=800)
+    one, two = fit_calibrator(kind, p, y), fit_calibrator(kind, np.column_stack([1 - p, p]), y)
+    assert one == two
+    assert np.array_equal(two(np.column_stack([1 - p, p]))[:, 1], one(p))
+
+
+@pytest.mark.parametrize("kind", ["temperature", "logistic", "vector", "dirichlet"])
+def test_the_fit_of_log_linear_kinds_is_a_minimum(kind):
+    y, p = three_classes(n=400)
+    fitted = fit_calibrator(kind, p, y)
+    total = np.bincount(y)
+    targets = ((np.eye(3) * total[:, None] + 1) / (total[:, None] + 3))[y]
+    free = np.ones((3, 3), bool) if kind == "dirichlet" else np.eye(3, dtype=bool)
+
+    def loss(matrix, bias):
+        off = matrix[~np.eye(3, dtype=bool)] @ matrix[~np.eye(3, dtype=bool)]
+        return -(targets * log_softmax(np.log(p) @ matrix.T + bias, axis=1)).sum() + off
+
+    best, rng = loss(np.array(fitted.matrix), np.array(fitted.bias)), np.random.default_rng(0)
+    for _ in range(50):
+        step, shift = rng.normal(0, 0.02, (3, 3)) * free, rng.normal(0, 0.02, 3)
+        if kind in ("temperature", "logistic"):
+            step = np.eye(3) * step[0, 0]
+        moved = np.array(fitted.bias) + (0 if kind == "temperature" else shift)
+        assert loss(np.array(fitted.matrix) + step, moved) >= best - 1e-7
+
+
+def test_isotonic_steps_rise_and_equal_the_pooled_means():
+    p, y = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6] * 50), np.array([0, 1, 0, 0, 1, 1] * 50)
+    found = fit_calibrator("isotonic", p, y)(np.linspace(0, 1, 101))
+    assert (np.diff(found) >= 0).all()
+    low, high = 1 / 152, 151 / 152  # classes are pulled together by one row of each
+    assert fit_calibrator("isotonic", p, y)([0.3])[0] == pytest.approx((2 * low + high) / 3)  # 0.2 to 0.4 pooled
+
+
+def test_auto_scores_a_group_only_with_a_calibration_that_was_fitted_without_it():
+    y, p = overconfident(n=600)
+    groups = np.arange(600) % 3
+    chosen = fit_calibrator("auto", p, y, groups=groups)
+    losses = []
+    for name in range(3):
+        q = fit_calibrator("logistic", p[groups != name], y[groups != name])(p[groups == name])
+        losses.append(log_loss(y[groups == name], q))
+    assert dict(chosen.tried)["logistic"] == pytest.approx(np.mean(losses), abs=1e-12)
+
+
+def test_auto_with_too_few_places_to_compare_takes_logistic():
+    chosen = fit_calibrator("auto", [0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], groups=[0, 0, 1, 1])
+    assert (chosen.kind, chosen.tried) == ("logistic", ())
+
+
+def test_a_calibration_of_other_classes_or_an_older_form_is_refused():
+    y, p = three_classes(n=300)
+    with pytest.raises(SchemaError, match="of 3 classes got 2 columns"):
+        fit_calibrator("vector", p, y)([0.5, 0.2])
+    with pytest.raises(SchemaError, match="lacks or does not know"):
+        Calibrator.from_dict({"kind": "logistic", "slope": 1.0, "intercept": 0.0, "n_rows": 3})
+    with pytest.raises(SchemaError, match="not classes 0 to 2"):
+        fit_calibrator("vector", p, y + 1)
