@@ -6,7 +6,6 @@ the same findings come from a fresh build and from a partition that was built la
 """
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from entropice_core.config import BandConfig, Study
+from entropice_core.config import Study
 from entropice_core.pipeline.product import Context, Product
 from entropice_core.storage.manifest import Manifest
 from entropice_core.storage.partition import Partition
@@ -220,33 +219,13 @@ def _in_valid_range(subject: Subject) -> Verdict:
     values, names = subject.values("features"), subject.dataset["feature"].values.astype(str)
     outside = []
     for column, name in enumerate(names):
-        low, high = bounds_of(str(name), config.bands)
+        low, high = config.bounds_of(str(name))
         slack = TOLERANCE * max(abs(low), abs(high), 1e-30)
         wrong = int(np.count_nonzero((values[:, column] < low - slack) | (values[:, column] > high + slack)))
         if wrong:
             outside.append(f"{name} ({wrong:,} cells outside {low:g} to {high:g})")
     sentence = "; ".join(outside) + "." if outside else f"All {names.size} features lie in their declared range."
     return Verdict(not outside, sentence, {"features": int(names.size), "wrong": len(outside)})
-
-
-def bounds_of(feature: str, bands: tuple[BandConfig, ...]) -> tuple[float, float]:
-    """Give the range in which the values of a feature can lie; without end for one that no band declares.
-
-    >>> band = BandConfig(name="t_{index:02d}", select="t", unit="K", along="month", valid_range=(200.0, 330.0),
-    ...                   statistics=("mean", "std"))
-    >>> bounds_of("t_07_mean", (band,)), bounds_of("t_07_std", (band,))
-    ((200.0, 330.0), (0.0, 130.0))
-    """
-    for band in bands:
-        parts = re.split(r"\{index[^}]*\}", band.name)
-        layer = r"\d+".join(re.escape(part) for part in parts)
-        only_mean = band.statistics == ("mean",)
-        match = re.fullmatch(layer if only_mean else rf"{layer}_(mean|std|min|max|range)", feature)
-        if match:
-            low, high = band.valid_range
-            is_spread = not only_mean and match.group(match.lastindex or 0) in ("std", "range")
-            return (0.0, high - low) if is_spread else (low, high)
-    return -np.inf, np.inf
 
 
 # --- training set and models -----------------------------------------------------------------------------------------

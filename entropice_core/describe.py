@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from entropice_core.checks import bounds_of
 from entropice_core.pipeline.product import Context, Product
 from entropice_core.storage.manifest import Manifest
 from entropice_core.storage.partition import Partition
@@ -215,11 +214,14 @@ def _density_or_count(
 def _liveliest(
     context: Context, product: Product, dataset: "xr.Dataset"
 ) -> tuple[NDArray[np.floating[Any]], dict[str, Any]]:
-    """Choose the feature that varies most within its declared range."""
+    """Choose the feature that varies most within its range."""
     values, names = dataset["features"].values, dataset["feature"].values.astype(str)
-    bands = context.study.sources[product.dataset.split(".", 1)[1]].bands
-    widths = np.array([high - low for low, high in (bounds_of(str(name), bands) for name in names)])
+    config = context.study.sources[product.dataset.split(".", 1)[1]]
     known = np.isfinite(values)
+    ends = np.where(known, values, 0)  # a source that declares no range is measured by the range that it has
+    own = np.ptp(ends, axis=0) if len(ends) else np.ones(names.size)
+    declared = np.array([np.diff(config.bounds_of(str(name)))[0] for name in names])
+    widths = np.where(np.isfinite(declared), declared, np.maximum(own, 1e-30))
     mean = np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     spread = np.sqrt(np.where(known, (values - mean) ** 2, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
     best = int(np.argmax(spread / widths))

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from entropice_core.config import SourceConfig
+from entropice_core.config import RasterConfig, SourceBase
 from entropice_core.errors import ConfigError, SourceError
 from entropice_core.registry import SOURCES
 
@@ -45,13 +45,13 @@ class Source(Protocol):
         ...
 
 
-def open_source(name: str, config: SourceConfig, data_root: Path) -> Source:
+def open_source(name: str, config: SourceBase, data_root: Path) -> Source:
     """Give the source of a study; ``data_root`` is the folder that ``{data}`` in its path stands for."""
     source: Source = SOURCES.load(config.kind).open_source(name, config, Path(data_root))
     return source
 
 
-def file_of_year(name: str, config: SourceConfig, data_root: Path, year: int | None) -> Path:
+def file_of_year(name: str, config: RasterConfig, data_root: Path, year: int | None) -> Path:
     """Path of a source's file for a label year, which must exist.
 
     The file's year is the label's year less the lag.
@@ -80,7 +80,7 @@ def file_of_year(name: str, config: SourceConfig, data_root: Path, year: int | N
     )
 
 
-def years_with_files(name: str, config: SourceConfig, data_root: Path) -> list[int]:
+def years_with_files(name: str, config: RasterConfig, data_root: Path) -> list[int]:
     """Years for which a yearly source has a file, ascending."""
     pattern = _fill(name, config.path, data_root, None)
     parts = Path(pattern).parts

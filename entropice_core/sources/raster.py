@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from entropice_core.config import BandConfig, SourceConfig
+from entropice_core.config import BandConfig, RasterConfig
 from entropice_core.errors import ConfigError, GridError, SourceError
 from entropice_core.features.zonal import SAMPLES_PER_CELL, ZonalSums, ZonalWeights
 from entropice_core.grids.base import Bool, Float64, Grid
@@ -49,7 +49,7 @@ _SPELLINGS = {
 }
 
 
-def open_source(name: str, config: SourceConfig, data_root: Path) -> "RasterSource":
+def open_source(name: str, config: RasterConfig, data_root: Path) -> "RasterSource":
     """Give the source; its files are opened when features are asked for.
 
     Raises
@@ -62,7 +62,7 @@ def open_source(name: str, config: SourceConfig, data_root: Path) -> "RasterSour
     return RasterSource(name, config, data_root)
 
 
-def open_raster(path: Path, config: SourceConfig) -> RasterFile:
+def open_raster(path: Path, config: RasterConfig) -> RasterFile:
     """Open a raster file by what it is, not by what it is called."""
     known = sniff_format(path)
     if known is Format.GEOTIFF:
@@ -75,7 +75,7 @@ class RasterSource:
     """Features of one ``[sources.<name>]`` table with ``kind = "raster"``."""
 
     name: str
-    config: SourceConfig
+    config: RasterConfig
     data_root: Path
 
     @property

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from entropice_core.checks import CHECKS, Subject, Verdict, bounds_of
-from entropice_core.config import BandConfig, load_study
+from entropice_core.checks import CHECKS, Subject, Verdict
+from entropice_core.config import BandConfig, RasterConfig, load_study
 from entropice_core.pipeline.graph import build_graph
 from entropice_core.storage.manifest import Manifest, StoredFile
 from entropice_core.storage.partition import Partition
@@ -199,5 +199,6 @@ def test_the_range_of_a_feature_comes_from_its_band(feature: str, bounds: tuple[
         BandConfig(name="t_{index:02d}", select="t", unit="degC", along="month", valid_range=(-70.0, 40.0)),
         BandConfig(name="h", select=1, unit="m", valid_range=(0.0, 10.0), statistics=("mean", "range")),
     )
-    assert bounds_of(feature, bands) == bounds
-    assert bounds_of("other", bands) == (-np.inf, np.inf)
+    config = RasterConfig(kind="raster", title="climate", path="x.nc", bands=bands)
+    assert config.bounds_of(feature) == bounds
+    assert config.bounds_of("other") == (-np.inf, np.inf)

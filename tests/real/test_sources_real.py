@@ -96,10 +96,10 @@ def test_the_annual_embedding_follows_temperature(grid):
 
 def test_hourly_files_of_the_climate_data_store_are_read(tmp_path):
     """Variables (latitude, longitude, valid_time) of a window of 7 x 7 pixels; every hour is a layer."""
-    from entropice_core.config import SourceConfig
+    from entropice_core.config import RasterConfig
 
     band = {"name": "t2m_{index:03d}", "select": "t2m", "along": "valid_time", "unit": "degC", "offset": -273.15}
-    config = SourceConfig(
+    config = RasterConfig(
         kind="raster",
         title="ERA5 hourly, Yukon",
         path="{data}/era5_hourly_yukon/era5_sa_20230101_to_20230131.nc",

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from entropice_core.config import SourceConfig
+from entropice_core.config import RasterConfig
 from entropice_core.errors import ConfigError, SourceError, StoreError
 from entropice_core.fetch.plan import arctic_months
 from entropice_core.grids import parse_grid_key
@@ -43,7 +43,7 @@ def test_the_file_is_read_by_a_raster_source(place):
     place.fetch()
     band = {"name": "t2m_{index:02d}", "select": "t2m", "along": "valid_time", "unit": "degC", "offset": -273.15}
     rain = {"name": "tp_{index:02d}", "select": "tp", "along": "valid_time", "unit": "mm d-1", "scale": 1000.0}
-    config = SourceConfig(
+    config = RasterConfig(
         kind="raster", title="ERA5", path="{data}/era5/era5_monthly_{year}.nc",
         bands=[band | {"valid_range": [-80, 40]}, rain | {"valid_range": [0, 100]}],
     )  # fmt: skip

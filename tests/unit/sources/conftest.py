@@ -8,7 +8,7 @@ import rasterio
 import xarray as xr
 from rasterio.transform import from_origin
 
-from entropice_core.config import SourceConfig
+from entropice_core.config import RasterConfig
 from entropice_core.grids import parse_grid_key
 from entropice_core.grids.cells import cell_coordinates
 from entropice_core.grids.study_area import StudyArea
@@ -62,7 +62,7 @@ def config(path, bands=None, **more):
     """Give the table of a source with one band."""
     band = {"name": "field", "select": "field", "unit": "1", "valid_range": (-10.0, 10.0)}
     tables = [band | extra for extra in (bands or [{}])]
-    return SourceConfig(kind="raster", title="a smooth field", path=str(path), bands=tables, **more)
+    return RasterConfig(kind="raster", title="a smooth field", path=str(path), bands=tables, **more)
 
 
 @pytest.fixture

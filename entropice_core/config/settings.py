@@ -1,0 +1,72 @@
+"""Paths and switches of this machine, from ENTROPICE_* variables."""
+
+import os
+from pathlib import Path
+
+from entropice_core.config.base import Strict
+from entropice_core.config.study import Study
+from entropice_core.errors import ConfigError, nearest_hint
+
+
+class Settings(Strict):
+    """Paths and switches of this machine, from ENTROPICE_* variables; none of them changes a result.
+
+    ``home``: the store, the MLflow file and generated data (``ENTROPICE_HOME``, default ``.entropice``).
+    ``data``: the folder of input files that ``{data}`` in a TOML stands for (``ENTROPICE_DATA``).
+    ``study``: a preset's name or the path of a TOML (``ENTROPICE_STUDY``, default ``demo``).
+    ``tracking_uri``: the MLflow tracking server (``ENTROPICE_TRACKING_URI``, default an SQLite file below home).
+    """
+
+    home: Path
+    data: Path | None = None
+    study: str = "demo"
+    tracking_uri: str
+
+    @classmethod
+    def from_environment(cls, environ: dict[str, str] | None = None) -> "Settings":
+        """Read the variables; an ENTROPICE_* name that means nothing is an error, as it is a typo."""
+        env = dict(os.environ if environ is None else environ)
+        known = {"HOME", "DATA", "STUDY", "TRACKING_URI", "CRASH_AT"}
+        for name in env:
+            if name.startswith("ENTROPICE_") and name.removeprefix("ENTROPICE_") not in known:
+                hint = nearest_hint(name, [f"ENTROPICE_{k}" for k in sorted(known)])
+                raise ConfigError(f"The environment has {name}, which Entropice does not know; {hint}.")
+        home = Path(env.get("ENTROPICE_HOME") or ".entropice").expanduser().absolute()
+        if any(mark in str(home) for mark in "?#%"):
+            raise ConfigError(f"ENTROPICE_HOME is {home}: the address of the tracking file cannot hold ? # or %.")
+        data = env.get("ENTROPICE_DATA")
+        uri = env.get("ENTROPICE_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}"
+        return cls(
+            home=home,
+            data=Path(data).expanduser().absolute() if data else None,
+            study=env.get("ENTROPICE_STUDY") or "demo",
+            tracking_uri=uri,
+        )
+
+    def is_generated(self, study: Study) -> bool:
+        """Say whether the study reads the generated Arctic: the demo does, whatever ENTROPICE_DATA names."""
+        return study.study.name == "demo"
+
+    def data_root(self, study: Study) -> Path:
+        """Return the folder that ``{data}`` stands for; the demo study's is generated below home."""
+        if self.is_generated(study):
+            return self.home / "demo-data"
+        if self.data is None:
+            raise ConfigError(
+                f"Study {study.study.name!r} reads files below {{data}}, and ENTROPICE_DATA is not set: "
+                "set it to the folder that holds the input files."
+            )
+        if not self.data.is_dir():
+            raise ConfigError(
+                f"ENTROPICE_DATA names {self.data}, which is not a folder: set it to the folder of input files."
+            )
+        return self.data
+
+    @property
+    def scratch(self) -> Path:
+        """Return the folder of files that are not published yet."""
+        return self.home / "scratch"
+
+    def store_root(self, study: Study) -> Path:
+        """Return the folder of the study's store."""
+        return self.home / "store" / study.study.name

@@ -1,0 +1,28 @@
+"""What every source states, whatever its kind."""
+
+import math
+
+from pydantic import Field
+
+from entropice_core.config.base import Provenance
+
+
+class SourceBase(Provenance):
+    """One source of features.
+
+    ``lag`` is the number of years by which the source's year precedes the label's year (0 = the same year).
+    ``statement`` is what a reader must know: circularities, latency.
+    """
+
+    kind: str
+    lag: int = Field(default=0, ge=0, le=40)
+    statement: str = ""
+
+    @property
+    def is_yearly(self) -> bool:
+        """True when the features differ from year to year."""
+        raise NotImplementedError(f"the kind {self.kind!r} does not say whether it is yearly")
+
+    def bounds_of(self, feature: str) -> tuple[float, float]:  # noqa: ARG002 - kinds that declare ranges look at it
+        """Give the range in which the values of a feature can lie; without end where the kind declares none."""
+        return -math.inf, math.inf
