@@ -220,9 +220,10 @@ def _moments(values: Float64) -> tuple[Float64, Float64, Float64]:
 def _weights(importance: npt.ArrayLike | None, scale: Float64) -> tuple[Float64, bool]:
     varies = (scale > 0).astype(np.float64)
     if importance is not None:
-        given = np.maximum(np.nan_to_num(np.asarray(importance, dtype=np.float64)), 0.0) * varies
-        if given.shape != scale.shape:
-            raise SchemaError(f"There are importances of shape {given.shape} for {scale.size} features: one for each.")
+        known = np.nan_to_num(np.asarray(importance, dtype=np.float64))
+        if known.shape != scale.shape:
+            raise SchemaError(f"There are importances of shape {known.shape} for {scale.size} features: one for each.")
+        given = np.maximum(known, 0.0) * varies
         if given.sum() > 0:
             return given / given.sum(), True
     return varies / max(varies.sum(), 1.0), False
