@@ -1,0 +1,16 @@
+"""Every picture of Entropice: one package serves the dashboard, Dagster, MLflow and the command line.
+
+==================  ================================================================================================
+``layer``           what a map shows: cells, values, and the words around them; coarser cells where there are many
+``view``            which part of the Arctic in which polar projection; which cell and what land lies under a pixel
+``picture``         a layer in a view as pixels
+``interactive``     the same as a Plotly figure: zoom, hover, click (needs the extra ``dashboard``)
+``maps``            the same as a Matplotlib figure for papers, and its cells as GeoParquet
+``scores``          reliability, precision and recall, gain, confusion, importance, search, scores of folds
+``distributions``   histograms, by class, series of years, clusters of features
+``files``           figures as PNG and SVG, tables as CSV
+==================  ================================================================================================
+
+Functions take arrays and words and return figures; nothing here opens a store. Maps are polar, never Web Mercator, and
+need no network: coast and land come from the land mask of the grids.
+"""

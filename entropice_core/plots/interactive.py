@@ -1,0 +1,165 @@
+"""A layer as a Plotly figure: pixels below, invisible points on the cells above, so that hover and click find a cell.
+
+What is sent to the browser is a picture and the centres of the cells that can be seen, so it stays below two megabytes
+however many cells there are. Zoom is by drawing a box: the caller makes a picture of that part, with finer cells.
+"""
+
+from html import escape
+
+import numpy as np
+import plotly.graph_objects as go
+from matplotlib import colormaps
+
+from entropice_core.plots.layer import COLOURS, Layer
+from entropice_core.plots.picture import NO_VALUE, Picture, draw_picture
+from entropice_core.plots.view import View, graticule
+
+GRATICULE = "rgba(70, 90, 105, 0.45)"
+MARK = "#e0218a"
+POINTS = 1
+"""Which trace holds the points that can be clicked."""
+
+FEW_POINTS = 4000
+"""Up to so many points are drawn as SVG, which needs no WebGL."""
+
+
+def interactive_map(
+    layer: Layer, view: View, height: int = 640, marked: int | None = None
+) -> tuple[go.Figure, Picture]:
+    """Draw a map to look around in.
+
+    Parameters
+    ----------
+    marked : position in ``layer.cell_ids`` (as given) of a cell to mark
+
+    Returns
+    -------
+    figure : trace ``POINTS`` holds the visible cells; point i is ``picture.layer.cell_ids[picture.visible[i]]``
+    picture : what is shown
+    """
+    picture = draw_picture(layer, view)
+    left, right, bottom, top = view.extent
+    figure = go.Figure()
+    _lines(figure, view)
+    _points(figure, picture)
+    if marked is not None:
+        _mark(figure, layer, view, marked)
+    figure.add_layout_image(
+        source=picture.data_uri(), xref="x", yref="y", x=left, y=top, sizex=right - left, sizey=top - bottom,
+        sizing="stretch", layer="below", yanchor="top",
+    )  # fmt: skip
+    axis = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "constrain": "domain"}
+    frame = {"showline": True, "linecolor": "#8a97a3", "mirror": True}
+    figure.update_xaxes(range=[left, right], **axis, **frame)
+    figure.update_yaxes(range=[bottom, top], scaleanchor="x", scaleratio=1, **axis, **frame)
+    _words(figure, picture.layer, view)
+    figure.update_layout(
+        height=height, showlegend=False, hovermode="closest", hoverdistance=40, dragmode="select",
+        plot_bgcolor="#eef3f7", paper_bgcolor="white", uirevision="map",
+    )  # fmt: skip
+    return figure, picture
+
+
+def _lines(figure: go.Figure, view: View) -> None:
+    x: list[float] = []
+    y: list[float] = []
+    for line in graticule(view):
+        shown = np.where(view.shows(line.xy)[:, None], np.round(line.xy), np.nan)
+        keep = np.flatnonzero(np.isfinite(shown[:, 0]) | np.isfinite(np.roll(shown[:, 0], 1)))
+        x += [*shown[keep, 0].tolist(), float("nan")]
+        y += [*shown[keep, 1].tolist(), float("nan")]
+        middle = line.xy[view.shows(line.xy)]
+        if len(middle) > 4:
+            at = middle[len(middle) // 12]
+            figure.add_annotation(
+                x=at[0], y=at[1], text=line.text, showarrow=False, font={"size": 10, "color": "#45525d"},
+                bgcolor="rgba(255,255,255,0.55)", borderpad=1,
+            )  # fmt: skip
+    figure.add_scatter(x=x, y=y, mode="lines", line={"width": 0.7, "color": GRATICULE}, hoverinfo="skip")
+
+
+def _points(figure: go.Figure, picture: Picture) -> None:
+    layer, xy = picture.layer, np.round(picture.xy).astype(np.int32)
+    values = layer.values[picture.visible].astype(np.float32)
+    kind = go.Scatter if len(xy) <= FEW_POINTS else go.Scattergl
+    low, high = layer.limits()
+    shown = "%{text}" if layer.kind == "classes" else "%{customdata:.4g}"
+    text = [_class_name(layer, v) for v in values] if layer.kind == "classes" else None
+    figure.add_trace(
+        kind(
+            x=xy[:, 0],
+            y=xy[:, 1],
+            mode="markers",
+            customdata=values,
+            text=text,
+            hovertemplate=f"{escape(layer.label)}<br><b>{shown}</b><extra></extra>",
+            marker={"size": 9, "opacity": 0},
+            selected={"marker": {"opacity": 0}},
+            unselected={"marker": {"opacity": 0}},
+        )
+    )
+    figure.add_scatter(
+        x=[None], y=[None], mode="markers", hoverinfo="skip",
+        marker={"color": [low], "colorscale": _colours(layer), "showscale": True, "colorbar": _bar(layer),
+                "cmin": np.log10(low) if layer.is_log else low, "cmax": np.log10(high) if layer.is_log else high},
+    )  # fmt: skip
+
+
+def _class_name(layer: Layer, value: float) -> str:
+    return escape(layer.classes[int(value)]) if np.isfinite(value) and int(value) < len(layer.classes) else "no value"
+
+
+def _colours(layer: Layer) -> list[list[float | str]]:
+    chosen = colormaps[COLOURS[layer.kind]]
+    if layer.kind != "classes":
+        return [[float(s), _hex(chosen(s))] for s in np.linspace(0, 1, 33)]
+    n = max(len(layer.classes), 2)
+    stops: list[list[float | str]] = []
+    for i in range(n):
+        colour = _hex(chosen(i / (n - 1)))
+        stops += [[i / n, colour], [(i + 1) / n, colour]]
+    return stops
+
+
+def _hex(rgba: tuple[float, ...]) -> str:
+    return "#" + "".join(f"{round(255 * c):02x}" for c in rgba[:3])
+
+
+def _bar(layer: Layer) -> dict[str, object]:
+    bar: dict[str, object] = {"thickness": 12, "len": 0.9, "x": 1.005, "xpad": 4, "outlinewidth": 0}
+    if layer.kind == "classes":
+        n = max(len(layer.classes), 2)
+        places = [(i + 0.5) * (n - 1) / n for i in range(len(layer.classes))]
+        return {**bar, "tickvals": places, "ticktext": [escape(c) for c in layer.classes]}
+    if not layer.is_log:
+        return bar
+    low, high = np.log10(layer.limits())
+    decades = np.arange(np.ceil(low), np.floor(high) + 1)
+    ticks = decades if decades.size > 1 else np.linspace(low, high, 3)
+    return {**bar, "tickvals": ticks.tolist(), "ticktext": [f"{10**p:.2g}" for p in ticks]}
+
+
+def _mark(figure: go.Figure, layer: Layer, view: View, marked: int) -> None:
+    xy = view.project(*layer.grid.centers(layer.cell_ids[marked : marked + 1]))
+    figure.add_scatter(
+        x=xy[:, 0], y=xy[:, 1], mode="markers", hoverinfo="skip",
+        marker={"symbol": "circle-open", "size": 18, "line": {"width": 3}, "color": MARK},
+    )  # fmt: skip
+
+
+def _words(figure: go.Figure, layer: Layer, view: View) -> None:
+    """Write on the picture what it shows, so that a copy of it still says so."""
+    missing = int((~np.isfinite(layer.values)).sum())
+    grey = f" · grey ({NO_VALUE}): no value, {missing:,} cells" if missing else ""
+    below = [f"{view.name} · grid {layer.grid.key}" + (f" · {layer.note}" if layer.note else "") + grey, *layer.footer]
+    head = f"<b>{escape(layer.title)}</b><br><span style='font-size:12px'>{escape(layer.subtitle)}</span>"
+    head += f"<br><span style='font-size:12px'>{escape(layer.label)}</span>"
+    figure.update_layout(
+        title={"text": head, "font": {"size": 15}, "x": 0.0, "xanchor": "left", "y": 0.985, "yanchor": "top"},
+        margin={"l": 4, "r": 4, "t": 74, "b": 16 + 13 * min(len(below), 4)},
+    )
+    for i, line in enumerate(below[:4]):
+        figure.add_annotation(
+            xref="paper", yref="paper", x=0, y=0, yshift=-6 - 13 * i, xanchor="left", yanchor="top", showarrow=False,
+            text=escape(line if len(line) < 170 else line[:168] + " …"), font={"size": 10, "color": "#555555"},
+        )  # fmt: skip
