@@ -8,7 +8,7 @@ both branches of its splits count by their share of the training rows. A leaf th
 with o = 1 where the row follows all splits of that feature towards the leaf, and z the product of the branch shares of
 those splits; the integral is the sum over all coalitions with Shapley's weights, as k! (m-1-k)! / m! is a Beta
 integral. It is a polynomial of degree m - 1, which Gauss and Legendre integrate exactly (cf. Yu, Xu, Bifet and Read
-2022, "Linear TreeShap"). The package ``shap`` is not used: it brings a compiler of 100 MB along. XGBoost brings its own.
+2022, "Linear TreeShap"). The package ``shap`` is not used, as it brings a compiler of 100 MB; XGBoost has its own.
 """
 
 from collections.abc import Callable
