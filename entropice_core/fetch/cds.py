@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from entropice_core.errors import ConfigError, RetryableSourceError, SourceError
-from entropice_core.fetch.patience import Patience, retry_after_seconds
+from entropice_core.errors import ConfigError, SourceError
+from entropice_core.fetch.patience import Patience, UnreachableError, retry_after_seconds
 
 if TYPE_CHECKING:
     import requests
@@ -30,6 +30,10 @@ T = TypeVar("T")
 
 class TooLargeError(SourceError):
     """The request costs more than the service allows: it must be split."""
+
+
+class RefusedError(SourceError):
+    """The service refuses whatever is asked until somebody does something, such as accept a licence."""
 
 
 class JobGoneError(SourceError):
@@ -152,6 +156,13 @@ class ClimateDataStore:
             raise SourceError(f"{self._host()} refuses a request to {dataset}: {reason}.")
         return cost
 
+    def constraints(self, dataset: str, inputs: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Ask what may still be chosen when this much is; the values of each key that make a valid request."""
+        answer = self._call(
+            f"what may be asked of {dataset}", lambda: self._client.apply_constraints(dataset, dict(inputs))
+        )
+        return {str(key): [str(value) for value in values] for key, values in answer.items()}
+
     def submit(self, dataset: str, inputs: Mapping[str, Any]) -> str:
         """Put a request into the queue; give the job's id."""
         remote = self._call(f"a request to {dataset}", lambda: self._client.submit(dataset, dict(inputs)))
@@ -204,7 +215,7 @@ class ClimateDataStore:
             except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
                 waits.again(f"{self._host()} did not answer for {what} ({type(error).__name__})")
             except (requests.JSONDecodeError, KeyError, AssertionError, LinkError) as error:
-                raise RetryableSourceError(
+                raise UnreachableError(
                     f"{self._host()} answered {what} with something else than the service's message "
                     f"({type(error).__name__}): is CDSAPI_URL the address of the service, such as {CDS_URL}?"
                 ) from error
@@ -214,11 +225,11 @@ class ClimateDataStore:
 
     def _refusal(self, what: str, response: "requests.Response | None") -> Exception:
         if response is None:
-            return RetryableSourceError(f"{self._host()} ended {what} without an answer; run the same command again.")
+            return UnreachableError(f"{self._host()} ended {what} without an answer; run the same command again.")
         title, detail = _title(response), str(_body(response).get("detail") or "")
         status = response.status_code
         if status == 403 and "licence" in title:
-            return SourceError(
+            return RefusedError(
                 f"A licence of the data set must be accepted once: {detail or 'see the download form of the data set.'}"
             )
         if status == 403 and ("cost" in title or "too large" in detail):

@@ -4,7 +4,6 @@ The service drops variables without an error (it only writes a line into the job
 nothing. Every value is read once: a truncated file opens and fails only then.
 """
 
-from calendar import monthrange
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +14,9 @@ import pandas as pd
 import xarray as xr
 
 from entropice_core.errors import SourceError
-from entropice_core.fetch.plan import Month, Request
-from entropice_core.fetch.variables import VARIABLES, Variable
+from entropice_core.fetch.calendar import month_key
+from entropice_core.fetch.plan import Request
+from entropice_core.fetch.variables import Variable
 
 FINAL, PRELIMINARY = "0001", "0005"
 
@@ -33,15 +33,6 @@ class Received:
     nan_share: dict[str, float] = field(default_factory=dict)
     expver: dict[str, list[str]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
-
-
-def month_key(month: Month) -> str:
-    """Write a month as text.
-
-    >>> month_key((2021, 3))
-    '2021-03'
-    """
-    return f"{month[0]}-{month[1]:02d}"
 
 
 def open_netcdf(path: Path) -> xr.Dataset:
@@ -106,7 +97,7 @@ def time_of(data: xr.Dataset, path: Path) -> pd.DatetimeIndex:
 
 def _add(received: Received, request: Request, path: Path, data: xr.Dataset) -> None:
     for name in request.variables:
-        short = short_in(data, VARIABLES[name])
+        short = short_in(data, request.variable(name))
         if short is None:
             continue
         if name in received.variables:
@@ -124,7 +115,7 @@ def _check_times(request: Request, path: Path, times: pd.DatetimeIndex, short: s
         expected = [month_key(m) for m in request.months]
         found = list(times.strftime("%Y-%m"))
     else:
-        expected = [f"{month_key(m)}-{d:02d}" for m in request.months for d in range(1, monthrange(*m)[1] + 1)]
+        expected = [f"{month_key(m)}-{d:02d}" for m in request.months for d in request.days_of(m)]
         found = list(times.strftime("%Y-%m-%d"))
     if sorted(found) != expected:
         lacking = sorted(set(expected) - set(found))

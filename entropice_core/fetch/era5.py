@@ -12,12 +12,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from entropice_core.fetch.calendar import Calendar, check_year, month_key
 from entropice_core.fetch.cds import ClimateDataStore
 from entropice_core.fetch.jobs import Journal
-from entropice_core.fetch.plan import Product, Request, Wish, check_area, check_year, plan
+from entropice_core.fetch.merge import merge_monthly
+from entropice_core.fetch.plan import Request, Wish, check_area, plan
+from entropice_core.fetch.receipts import Receipt, read_year
 from entropice_core.fetch.run import PARALLEL, Progress, Run
-from entropice_core.fetch.variables import find_variables
-from entropice_core.fetch.year import Receipt, holders, merge_monthly, read_year, year_summary
+from entropice_core.fetch.year import holders, monthly_file, year_folder, year_summary
 from entropice_core.storage.durable import require_space, write_json
 from entropice_core.storage.locking import hold
 
@@ -50,27 +52,24 @@ class YearReport:
         return "\n".join(lines)
 
 
-def year_folder(data: Path, product: Product, year: int) -> Path:
-    """Return the folder of a year's results."""
-    return data / "era5" / product / str(year)
-
-
-def monthly_file(data: Path, year: int) -> Path:
-    """Return the file that a raster source reads: ``{data}/era5/era5_monthly_{year}.nc``."""
-    return data / "era5" / f"era5_monthly_{year}.nc"
-
-
 def journal_of(home: Path) -> Journal:
     """Return the journal of open jobs below ENTROPICE_HOME."""
     return Journal(home / "fetch" / "jobs")
 
 
 def plan_year(
-    wish: Wish, data: Path, today: date | None = None, *, set_aside: bool = False
+    wish: Wish,
+    data: Path,
+    today: date | None = None,
+    calendar: Calendar | None = None,
+    *,
+    set_aside: bool = False,
+    with_md5: bool = True,
 ) -> tuple[list[Request], list[Receipt], list[str]]:
     """List the requests that are missing, the receipts of what is there, and what was found damaged.
 
-    With ``set_aside`` what is damaged is moved out of the way; otherwise nothing on the disk changes.
+    With ``set_aside`` what is damaged is moved out of the way; otherwise nothing on the disk changes. Without
+    ``with_md5`` damage is seen by the sizes of files only. ``calendar`` is what the service said of itself.
 
     Raises
     ------
@@ -78,13 +77,13 @@ def plan_year(
         For years, variables, areas and statistics that ERA5 does not have.
     """
     today = today or datetime.now(UTC).date()
-    check_year(wish.product, wish.year, today, wish.allow_provisional)
-    area = check_area(wish.area)
-    variables = find_variables(wish.variables)
-    receipts, told = read_year(year_folder(data, wish.product, wish.year), set_aside=set_aside)
-    receipts = [r for r in receipts if r.request.area == area]
-    have = {key for receipt in receipts for key in receipt.keys(today, wish.allow_gaps)}
-    return plan(wish.product, wish.year, variables, area, wish.statistics, have), receipts, told
+    check_year(wish.product, wish.year, today, wish.allow_provisional, calendar, wish.family)
+    folder = year_folder(data, wish.product, wish.year, wish.family)
+    receipts, told = read_year(folder, set_aside=set_aside, with_md5=with_md5)
+    receipts = [r for r in receipts if r.request.area == check_area(wish.area)]
+    known = calendar or Calendar.expected(today)
+    have = {key for receipt in receipts for key in receipt.keys(known, wish.allow_gaps)}
+    return plan(wish, have), receipts, told
 
 
 def fetch_year(
@@ -94,6 +93,7 @@ def fetch_year(
     data: Path,
     home: Path,
     today: date | None = None,
+    calendar: Calendar | None = None,
     parallel: int = PARALLEL,
     tell: Callable[[Progress], None] = lambda _: None,
 ) -> YearReport:
@@ -109,20 +109,23 @@ def fetch_year(
         Where the files go (ENTROPICE_DATA), and where the journal of jobs is kept (ENTROPICE_HOME).
     today : date, optional
         Decides what is complete and final; the day in UTC when not given.
+    calendar : Calendar, optional
+        What the service said is complete and final (`newest.ask_newest`), believed more than the day.
     parallel : int
         Jobs in the service's queue at a time.
     tell : callable
         Called with the progress whenever something happens.
     """
-    journal_folder = home / "fetch"
-    with hold(journal_folder / f"era5-{wish.product}-{wish.year}.lock", f"ERA5 {wish.product} {wish.year}", 0.0):
+    lock = home / "fetch" / f"{wish.family}-{wish.product}-{wish.year}.lock"
+    with hold(lock, str(wish), 0.0):
         today = today or datetime.now(UTC).date()
-        requests, receipts, notes = plan_year(wish, data, today, set_aside=True)
-        folder = year_folder(data, wish.product, wish.year)
+        requests, receipts, notes = plan_year(wish, data, today, calendar, set_aside=True)
+        folder = year_folder(data, wish.product, wish.year, wish.family)
         folder.mkdir(parents=True, exist_ok=True)
         require_space(folder, 3 * sum(r.bytes for r in requests))  # the transfer, what it unpacks to, the yearly file
         _tidy(receipts, journal_of(home), store.url, folder)
         run = Run(wish, store, journal_of(home), folder, today, parallel, tell, deque(requests))
+        run.final = month_key(calendar.final) if calendar else ""
         run.finish()
         return _conclude(run, data, len(receipts), notes)
 
@@ -142,9 +145,9 @@ def _conclude(run: Run, data: Path, already: int, notes: list[str]) -> YearRepor
     receipts = [r for r in read_year(run.folder)[0] if r.request.area == wish.area]
     target = None
     if wish.product == "monthly" and holders(receipts):
-        target = monthly_file(data, wish.year)
+        target = monthly_file(data, wish.year, wish.family)
         merge_monthly(run.folder, wish.year, wish.area, receipts, target)
-    summary = year_summary(wish.product, wish.year, wish.area, receipts)
+    summary = year_summary(wish, receipts)
     write_json(run.folder / "year.json", summary)
     return YearReport(
         run.folder, target, summary, run.fetched, already, run.resumed, run.bytes, run.queued_s, notes

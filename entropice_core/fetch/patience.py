@@ -15,6 +15,14 @@ from email.utils import parsedate_to_datetime
 from entropice_core.errors import RetryableSourceError
 
 
+class UnreachableError(RetryableSourceError):
+    """A service did not answer as long as we were willing to wait; ``wait_s`` is what it asks for, if it says so."""
+
+    def __init__(self, sentence: str, wait_s: float | None = None) -> None:
+        super().__init__(sentence)
+        self.wait_s = wait_s
+
+
 @dataclass
 class Patience:
     """Waiting of one service. ``sleep`` is replaced where waiting must not take time.
@@ -49,15 +57,16 @@ class Waits:
 
         Raises
         ------
-        RetryableSourceError
+        UnreachableError
             When the wait would exceed the budget; it is not begun then.
         """
         pause = self.next_s * random.uniform(0.9, 1.1) if retry_after_s is None else retry_after_s  # noqa: S311
         if self.waited_s + pause > self.patience.budget_s:
             told = "" if retry_after_s is None else f", and the server asks to wait {retry_after_s:g} s more"
-            raise RetryableSourceError(
+            raise UnreachableError(
                 f"{reason}: gave up after {self.times + 1} tries and {self.waited_s:.0f} s of waiting{told}; run the "
-                "same command again later, it goes on where it was."
+                "same command again later, it goes on where it was.",
+                retry_after_s,
             )
         self.patience.tell(f"{reason}; waiting {pause:.0f} s")
         self.patience.sleep(pause)

@@ -12,80 +12,102 @@ would fetch 24 months.
              and is slow for dates that do not follow each other: so a request is one month, one statistic and a few
              variables of one kind. The total of 30 September needs the hour that ends at 00 UTC of 1 October; the
              service reads it itself, so no further day is asked for, but a year is not complete before it is there.
+
+ERA5-Land has the same two products. Its daily statistics know instant variables only; its accumulated variables count
+up from 00 UTC, so that the value at 00 UTC is the total of the day before. That one hour of a day is asked for
+(``reanalysis-era5-land``, statistic ``midnight``): 00 UTC of every day from 1 October to 1 October.
 """
 
 import hashlib
 import json
 from calendar import monthrange
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from entropice_core.errors import ConfigError
-from entropice_core.fetch.variables import DEFAULTS, VARIABLES, Variable
+from entropice_core.fetch.calendar import Family, Month, Product, arctic_months
+from entropice_core.fetch.variables import CATALOGUES, Variable, find_variables
 
-Product = Literal["monthly", "daily"]
-Month: TypeAlias = tuple[int, int]
 Area: TypeAlias = tuple[float, float, float, float]
 Key: TypeAlias = tuple[str, str, Month]
 """What a request is made of: CDS name of the variable, statistic (``month`` for monthly means), month."""
 
-DATASETS: dict[Product, str] = {
-    "monthly": "reanalysis-era5-single-levels-monthly-means",
-    "daily": "derived-era5-single-levels-daily-statistics",
+DATASETS: dict[tuple[Family, Product], str] = {
+    ("era5", "monthly"): "reanalysis-era5-single-levels-monthly-means",
+    ("era5", "daily"): "derived-era5-single-levels-daily-statistics",
+    ("era5-land", "monthly"): "reanalysis-era5-land-monthly-means",
+    ("era5-land", "daily"): "derived-era5-land-daily-statistics",
 }
+LAND_HOURLY = "reanalysis-era5-land"
 ARCTIC: Area = (90.0, -180.0, 50.0, 180.0)
-FIRST_ARCTIC_YEAR = 1941
-"""ERA5 begins on 1 January 1940, and Arctic year 1941 with October 1940."""
 STATISTICS = ("mean", "min", "max")
 VARIABLES_PER_REQUEST = 4
-GRID_STEP_DEG = 0.25
-_DAYS_LATE = 6  # ERA5T comes about 5 days late
-_MONTHS_TO_FINAL = 3  # after the month's end; ECMWF says two to three
+MIDNIGHT = "midnight"
+"""Statistic of values at 00 UTC, which of ERA5-Land's accumulated variables are totals of the day before."""
+GRID_STEPS_DEG: dict[Family, float] = {"era5": 0.25, "era5-land": 0.1}
 _SERVED_AS = {"mean": "daily_mean", "min": "daily_minimum", "max": "daily_maximum", "sum": "daily_sum"}
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What somebody wants of ERA5: one Arctic year of one product."""
+    """What somebody wants of ERA5 or ERA5-Land: one Arctic year of one product."""
 
     product: Product
     year: int
-    variables: tuple[str, ...] = DEFAULTS
+    variables: tuple[str, ...] = ()
     area: Area = ARCTIC
     statistics: tuple[str, ...] = STATISTICS
     allow_provisional: bool = False
     allow_gaps: bool = False
+    family: Family = "era5"
+
+    def __str__(self) -> str:
+        """Name it in a few words."""
+        return f"{'ERA5-Land' if self.family == 'era5-land' else 'ERA5'} {self.product} {self.year}"
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request to the CDS: variables of one statistic in months of one calendar year."""
+    """One request to the CDS: variables of one statistic in months of one calendar year; all days, or the first."""
 
     product: Product
     variables: tuple[str, ...]
     statistic: str
     months: tuple[Month, ...]
     area: Area
+    family: Family = "era5"
+    first_day_only: bool = False
 
     @property
     def dataset(self) -> str:
         """Name of the data set in the CDS."""
-        return DATASETS[self.product]
+        return LAND_HOURLY if self.statistic == MIDNIGHT else DATASETS[self.family, self.product]
+
+    def variable(self, name: str) -> Variable:
+        """Look up one of its variables."""
+        return CATALOGUES[self.family][name]
+
+    def days_of(self, month: Month) -> range:
+        """List the days of a month that are asked for."""
+        return range(1, 2 if self.first_day_only else monthrange(*month)[1] + 1)
 
     @property
     def inputs(self) -> dict[str, Any]:
         """Return the body that is sent."""
         year = f"{self.months[0][0]}"
         months = [f"{month:02d}" for _, month in self.months]
-        common = {"variable": list(self.variables), "month": months, "area": list(self.area)}
+        common: dict[str, Any] = {"variable": list(self.variables), "month": months, "area": list(self.area)}
         if self.product == "monthly":
-            kind = {"product_type": ["monthly_averaged_reanalysis"], "year": [year], "time": ["00:00"]}
-            return {**common, **kind, "data_format": "netcdf", "download_format": "unarchived"}
-        days = [f"{day:02d}" for day in range(1, max(monthrange(*m)[1] for m in self.months) + 1)]
+            common |= {"product_type": ["monthly_averaged_reanalysis"], "year": [year], "time": ["00:00"]}
+            return {**common, "data_format": "netcdf", "download_format": "unarchived"}
+        days = [f"{day:02d}" for day in range(1, max(len(self.days_of(m)) for m in self.months) + 1)]
+        if self.statistic == MIDNIGHT:
+            form = {"data_format": "netcdf", "download_format": "unarchived"}
+            return {**common, "year": [year], "day": days, "time": ["00:00"], **form}
+        kind = {"product_type": "reanalysis"} if self.family == "era5" else {}
         how = {"daily_statistic": _SERVED_AS[self.statistic], "time_zone": "utc+00:00", "frequency": "1_hourly"}
-        return {**common, "product_type": "reanalysis", "year": year, "day": days, **how}
+        return {**common, **kind, "year": year, "day": days, **how}
 
     @property
     def digest(self) -> str:
@@ -108,13 +130,14 @@ class Request:
     @property
     def steps(self) -> int:
         """Count the time steps of the result: months, or days."""
-        return len(self.months) if self.product == "monthly" else sum(monthrange(*m)[1] for m in self.months)
+        return len(self.months) if self.product == "monthly" else sum(len(self.days_of(m)) for m in self.months)
 
     @property
     def bytes(self) -> int:
         """Bytes of the fields as float32, before compression."""
         north, west, south, east = self.area
-        points = (round((north - south) / GRID_STEP_DEG) + 1) * (round((east - west) / GRID_STEP_DEG) + 1)
+        step = GRID_STEPS_DEG[self.family]
+        points = (round((north - south) / step) + 1) * (round((east - west) / step) + 1)
         return 4 * points * self.steps * len(self.variables)
 
     def halves(self) -> list["Request"]:
@@ -132,53 +155,8 @@ class Request:
         (year, first), (_, last) = self.months[0], self.months[-1]
         span = f"{year}-{first:02d}" if first == last else f"{year}-{first:02d} to {year}-{last:02d}"
         what = "monthly means" if self.product == "monthly" else f"daily {self.statistic}"
-        return f"{what} of {', '.join(VARIABLES[v].short for v in self.variables)}, {span}"
-
-
-def arctic_months(year: int) -> list[Month]:
-    """List the months of an Arctic year, October first.
-
-    >>> arctic_months(2021)[:4]
-    [(2020, 10), (2020, 11), (2020, 12), (2021, 1)]
-    """
-    return [(year - 1, m) for m in (10, 11, 12)] + [(year, m) for m in range(1, 10)]
-
-
-def final_on(month: Month) -> date:
-    """Give the day from which the final ERA5 of a month can be expected; before it the service may send ERA5T.
-
-    >>> final_on((2021, 9)).isoformat()
-    '2022-01-01'
-    """
-    count = month[0] * 12 + month[1] + _MONTHS_TO_FINAL
-    return date(count // 12, count % 12 + 1, 1)
-
-
-def complete_on(product: Product, year: int) -> date:
-    """Give the day from which all of an Arctic year can be expected, as ERA5T at least."""
-    last_needed = date(year, 10, 1) if product == "daily" else date(year, 9, 30)
-    return last_needed + timedelta(days=_DAYS_LATE)
-
-
-def check_year(product: Product, year: int, today: date, allow_provisional: bool = False) -> None:
-    """Refuse years that ERA5 does not have, has not yet, or has not in its final form."""
-    if year < FIRST_ARCTIC_YEAR:
-        raise ConfigError(
-            f"Arctic year {year} begins in October {year - 1}, and ERA5 begins in January 1940: "
-            f"the first Arctic year is {FIRST_ARCTIC_YEAR}."
-        )
-    complete = complete_on(product, year)
-    if today < complete:
-        raise ConfigError(
-            f"Arctic year {year} ends on 30 September {year}, and ERA5 comes about five days late: it can be fetched "
-            f"from {complete} on (today is {today})."
-        )
-    final = final_on((year, 9))
-    if today < final and not allow_provisional:
-        raise ConfigError(
-            f"Arctic year {year} is not final before {final}: until then the service sends ERA5T, which may change; "
-            "wait, or allow it with --provisional (the months are marked, and fetched again when they are final)."
-        )
+        land = " of ERA5-Land" if self.family == "era5-land" else ""
+        return f"{what} of {', '.join(self.variable(v).short for v in self.variables)}{land}, {span}"
 
 
 def check_area(area: Sequence[float]) -> Area:
@@ -196,56 +174,56 @@ def check_area(area: Sequence[float]) -> Area:
     return north, west, south, east
 
 
-def plan(
-    product: Product,
-    year: int,
-    variables: Iterable[Variable],
-    area: Area = ARCTIC,
-    statistics: Sequence[str] = STATISTICS,
-    have: Collection[Key] = (),
-) -> list[Request]:
+def plan(wish: Wish, have: Collection[Key] = ()) -> list[Request]:
     """List the requests of an Arctic year, without what is there already (``have``)."""
-    wanted = list(variables)
-    if product == "monthly":
-        months = arctic_months(year)
-        groups = [(wanted, "month", tuple(months[:3])), (wanted, "month", tuple(months[3:]))]
-    else:
-        _check_statistics(statistics)
-        groups = [
-            (group, statistic, (month,))
-            for month in arctic_months(year)
-            for statistic, group in _by_statistic(wanted, statistics)
-        ]
-    held = set(have)
+    _check_statistics(wish.statistics)
+    area, held = check_area(wish.area), set(have)
+    wanted = find_variables(wish.variables, wish.family)
     return [
-        request
-        for group, statistic, span in groups
-        for request in _requests(product, group, statistic, span, area, held)
+        Request(wish.product, names, statistic, months, area, wish.family, first_day_only)
+        for statistic, variables, span, first_day_only in _groups(wish, wanted)
+        for names, months in _lacking(wish.product, variables, statistic, span, held)
     ]
 
 
-def _requests(
-    product: Product, group: list[Variable], statistic: str, months: tuple[Month, ...], area: Area, held: set[Key]
-) -> list[Request]:
-    """Requests for one statistic: variables that lack the same months share one, up to the number for a request."""
+def _groups(wish: Wish, wanted: list[Variable]) -> Iterator[tuple[str, list[Variable], tuple[Month, ...], bool]]:
+    """Yield what may share a request: a statistic, its variables, months, and whether only their first day is meant."""
+    months = arctic_months(wish.year)
+    if wish.product == "monthly":
+        yield "month", wanted, tuple(months[:3]), False
+        yield "month", wanted, tuple(months[3:]), False
+        return
+    kinds = _by_statistic(wanted, wish.statistics, wish.family)
+    for month in months:
+        for statistic, variables in kinds:
+            yield statistic, variables, (month,), False
+    for statistic, variables in kinds:
+        if statistic == MIDNIGHT:
+            yield statistic, variables, ((wish.year, 10),), True
+
+
+def _lacking(
+    product: Product, group: list[Variable], statistic: str, months: tuple[Month, ...], held: set[Key]
+) -> Iterator[tuple[tuple[str, ...], tuple[Month, ...]]]:
+    """Yield variables and months of requests: variables that lack the same months share one, up to a number."""
     lacking: dict[tuple[Month, ...], list[str]] = {}
     for variable in group:
         missing = tuple(m for m in months if (variable.name, statistic, m) not in held)
         if missing:
             lacking.setdefault(missing, []).append(variable.name)
     size = VARIABLES_PER_REQUEST if product == "daily" else max(1, len(group))
-    return [
-        Request(product, tuple(names[i : i + size]), statistic, missing, area)
-        for missing, names in lacking.items()
-        for i in range(0, len(names), size)
-    ]
+    for missing, names in lacking.items():
+        for i in range(0, len(names), size):
+            yield tuple(names[i : i + size]), missing
 
 
-def _by_statistic(variables: list[Variable], statistics: Sequence[str]) -> list[tuple[str, list[Variable]]]:
+def _by_statistic(
+    variables: list[Variable], statistics: Sequence[str], family: Family
+) -> list[tuple[str, list[Variable]]]:
     kinds = {s: [v for v in variables if v.step_type == "instant"] for s in STATISTICS if s in statistics}
     kinds.setdefault("max", []).extend(v for v in variables if v.step_type == "max")
     kinds.setdefault("min", []).extend(v for v in variables if v.step_type == "min")
-    kinds["sum"] = [v for v in variables if v.step_type == "accum"]
+    kinds["sum" if family == "era5" else MIDNIGHT] = [v for v in variables if v.step_type == "accum"]
     return [(statistic, sorted(group, key=lambda v: v.name)) for statistic, group in kinds.items() if group]
 
 

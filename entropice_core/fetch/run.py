@@ -5,22 +5,25 @@ import shutil
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from entropice_core.errors import RetryableSourceError, SourceError
-from entropice_core.fetch.cds import Asset, ClimateDataStore, JobGoneError, TooLargeError
+from entropice_core.fetch.calendar import arctic_months
+from entropice_core.fetch.cds import Asset, ClimateDataStore, JobGoneError, RefusedError, TooLargeError
 from entropice_core.fetch.check import inspect
 from entropice_core.fetch.download import download, unpack
 from entropice_core.fetch.jobs import Journal
-from entropice_core.fetch.plan import Request, Wish, arctic_months
-from entropice_core.fetch.year import Receipt, describe_files, publish
+from entropice_core.fetch.patience import UnreachableError
+from entropice_core.fetch.plan import Request, Wish
+from entropice_core.fetch.receipts import Receipt, describe_files, publish
 
 PARALLEL = 4
 """Jobs in the queue at a time: the service lowers the priority of who has many."""
 _RESUBMISSIONS = 2
 _POLL_FIRST_S, _POLL_LONGEST_S = 1.0, 120.0
 _QUEUE_BUDGET_S = 48 * 3600.0
+_TOLD = 3
 _HOPELESS = ("no data", "invalid", "not available")
 
 
@@ -39,7 +42,11 @@ class Progress:
 
 @dataclass
 class Run:
-    """The jobs of one year on their way: waiting to be submitted, in the service's queue, fetched."""
+    """The jobs of one year on their way: waiting to be submitted, in the service's queue, fetched.
+
+    What is wrong with one request does not stop the others: it is told when they are done. What would be wrong with
+    any request (the key, a licence, a service that does not answer, a full disk) stops at once.
+    """
 
     wish: Wish
     store: ClimateDataStore
@@ -53,30 +60,56 @@ class Run:
     fetched: list[str] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
     tries: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[Request, SourceError]] = field(default_factory=list)
+    final: str = ""
+    queue_budget_s: float = _QUEUE_BUDGET_S
     bytes: int = 0
     queued_s: float = 0.0
 
     def finish(self) -> None:
-        """Work until nothing is pending or active."""
+        """Work until nothing is pending or active.
+
+        Raises
+        ------
+        SourceError
+            When requests failed, after the others are done; a ``RetryableSourceError`` where trying again may help.
+        """
         pause, idle = _POLL_FIRST_S, 0.0
         while self.pending or self.active:
+            before = self._moved()
             while self.pending and len(self.active) < self.parallel:
-                self._begin(self.pending.popleft())
-            before = len(self.fetched) + sum(self.tries.values())
+                self._guard(self._begin, self.pending.popleft())
             for request in list(self.active):
-                self._look(request)
-            if len(self.fetched) + sum(self.tries.values()) > before:
+                self._guard(self._look, request)
+            if self._moved() > before or not self.active:
                 pause, idle = _POLL_FIRST_S, 0.0
                 continue
-            if idle > _QUEUE_BUDGET_S:
-                raise RetryableSourceError(
+            if idle >= self.queue_budget_s:
+                raise UnreachableError(
                     f"The Climate Data Store has had {', '.join(self.active.values())} in its queue for "
-                    f"{idle / 3600:.0f} hours: run the same command again later, it goes on with the same jobs."
+                    f"{idle / 3600:.1f} hours: run the same command again later, it goes on with the same jobs."
                 )
             self._say(f"{len(self.active)} in the queue", is_event=False)
             self.store.patience.sleep(pause)
             idle, self.queued_s = idle + pause, self.queued_s + pause
             pause = min(1.5 * pause, _POLL_LONGEST_S)
+        if self.failures:
+            raise _sum_up(self.failures, len(self.fetched))
+
+    def _moved(self) -> int:
+        """Count what has happened; while it grows there is no reason to wait."""
+        return len(self.fetched) + len(self.failures) + sum(self.tries.values())
+
+    def _guard(self, step: Callable[[Request], None], request: Request) -> None:
+        """Do a step of one request, and go on with the others when it fails."""
+        try:
+            step(request)
+        except (RefusedError, UnreachableError):
+            raise
+        except SourceError as error:
+            self.active.pop(request, None)
+            self.failures.append((request, error))
+            self._say(f"failed: {request}: {error}")
 
     def _begin(self, request: Request) -> None:
         """Take up the job of an earlier run, or submit one; split what is too large."""
@@ -149,6 +182,7 @@ class Run:
         shutil.rmtree(files, ignore_errors=True)
         files.mkdir(parents=True)
         transfer = staging / f"{job}.part"
+        queued_s = self._queued_since(request)
         self._say(f"fetching {request} ({asset.size:,} bytes)")
         download(asset, transfer, self.store.session, self.store.patience, self._count)
         said = self.store.messages()
@@ -161,7 +195,7 @@ class Run:
         publish(
             Receipt(
                 request, describe_files(paths), received, job, self.store.url, self.today.isoformat(), asset.size,
-                asset.md5, said,
+                asset.md5, said, self.final, queued_s,
             ),
             files,
             self.folder,
@@ -171,6 +205,13 @@ class Run:
         del self.active[request]
         self.fetched.append(request.name)
         self._say(f"fetched {request}")
+
+    def _queued_since(self, request: Request) -> float:
+        """Seconds since a job was submitted, by this run or an earlier one."""
+        job = self.journal.find(request, self.store.url)
+        if job is None:
+            return 0.0
+        return round((datetime.now(UTC) - datetime.fromisoformat(job.submitted)).total_seconds(), 1)
 
     def _count(self, received: int) -> None:
         self.bytes += received
@@ -186,3 +227,16 @@ def _set_aside(error: SourceError, staging: Path, aside: Path) -> SourceError:
     shutil.rmtree(aside, ignore_errors=True)
     os.rename(staging, aside)
     return SourceError(str(error).replace(str(staging), str(aside)))
+
+
+def _sum_up(failures: list[tuple[Request, SourceError]], fetched: int) -> SourceError:
+    """Make one error of all; a single one stays as it is."""
+    if len(failures) == 1:
+        return failures[0][1]
+    kind = RetryableSourceError if any(isinstance(e, RetryableSourceError) for _, e in failures) else SourceError
+    told = " ".join(str(error) for _, error in failures[:_TOLD])
+    more = f" And {len(failures) - _TOLD} more." if len(failures) > _TOLD else ""
+    return kind(
+        f"{len(failures)} requests failed and {fetched} results were fetched, which are kept: run again to ask for the "
+        f"rest. {told}{more}"
+    )

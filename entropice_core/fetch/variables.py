@@ -2,7 +2,8 @@
 
 A request names a variable in long (``2m_temperature``), a file in short (``t2m``), and GRIB by number (167); the
 three must be told apart to see whether what was asked came. Traps that the names hide: ``snow_depth`` of ERA5 is a
-water equivalent (of ERA5-Land it is a geometric depth), and ``evaporation`` is ``e`` and negative upwards.
+water equivalent, of ERA5-Land it is a geometric depth (``snow_depth_water_equivalent`` is the other there); and
+``evaporation`` (``total_evaporation`` of ERA5-Land) is ``e`` and negative upwards.
 """
 
 from collections.abc import Iterable
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from entropice_core.errors import ConfigError, nearest_hint
+from entropice_core.fetch.calendar import Family
 
+_NAMES: dict[Family, str] = {"era5": "ERA5", "era5-land": "ERA5-Land"}
 StepType = Literal["instant", "accum", "max", "min"]
 
 
@@ -71,32 +74,55 @@ _ALL = [
     Variable("lake_total_layer_temperature", "ltlt", 228011),
 ]
 VARIABLES: dict[str, Variable] = {v.name: v for v in _ALL}
+"""Of ERA5 on single levels."""
 
-DEFAULTS: tuple[str, ...] = (
-    "2m_temperature",
-    "total_precipitation",
-    "snowfall",
+_NOT_OF_LAND = {
+    "maximum_2m_temperature_since_previous_post_processing",
+    "minimum_2m_temperature_since_previous_post_processing",
+    "total_cloud_cover",
+    "evaporation",
     "snow_depth",
-    "soil_temperature_level_1",
-    "surface_solar_radiation_downwards",
-)
+}
+_LAND_ONLY = [
+    Variable("snow_depth_water_equivalent", "sd", 141),
+    Variable("snow_depth", "sde", 3066),
+    Variable("snow_cover", "snowc", 260038),
+    Variable("snow_evaporation", "es", 44, "accum"),
+    Variable("total_evaporation", "e", 182, "accum"),
+    Variable("skin_reservoir_content", "src", 198),
+    Variable("forecast_albedo", "fal", 243),
+    Variable("lake_ice_temperature", "lict", 228013),
+    Variable("lake_shape_factor", "lshf", 228012),
+]
+LAND: dict[str, Variable] = {v.name: v for v in [*(v for v in _ALL if v.name not in _NOT_OF_LAND), *_LAND_ONLY]}
+"""Of ERA5-Land."""
+
+CATALOGUES: dict[Family, dict[str, Variable]] = {"era5": VARIABLES, "era5-land": LAND}
+
+_DEFAULTS = ("t2m", "tp", "sf", "sd", "stl1", "ssrd")
 """What is fetched when no variable is named: warmth, water, snow, ground and light."""
 
 
-def find_variables(names: Iterable[str]) -> list[Variable]:
+def find_variables(names: Iterable[str], family: Family = "era5") -> list[Variable]:
     """Look variables up by long or short name; sorted, without repeats, so that equal wishes give equal requests.
+
+    Parameters
+    ----------
+    names : long or short names; a few that matter for permafrost when there is none
+    family : ERA5 and ERA5-Land have different variables, and one name (``snow_depth``) of different meaning
 
     >>> [v.short for v in find_variables(["tp", "2m_temperature", "t2m"])]
     ['t2m', 'tp']
+    >>> [find_variables(["sd"], family)[0].name for family in ("era5", "era5-land")]
+    ['snow_depth', 'snow_depth_water_equivalent']
     """
-    by_short = {v.short: v for v in _ALL}
+    known = CATALOGUES[family]
+    by_short = {v.short: v for v in known.values()}
     found: dict[str, Variable] = {}
-    for name in names:
-        variable = VARIABLES.get(name) or by_short.get(name)
+    for name in tuple(names) or _DEFAULTS:
+        variable = known.get(name) or by_short.get(name)
         if variable is None:
-            hint = nearest_hint(name, by_short if len(name) < 7 else VARIABLES)
-            raise ConfigError(f"ERA5 has no variable {name!r} that Entropice fetches; {hint}.")
+            hint = nearest_hint(name, by_short if len(name) < 7 else known)
+            raise ConfigError(f"{_NAMES[family]} has no variable {name!r} that Entropice fetches; {hint}.")
         found[variable.name] = variable
-    if not found:
-        raise ConfigError("No ERA5 variable is named: give at least one, such as 2m_temperature.")
     return [found[name] for name in sorted(found)]

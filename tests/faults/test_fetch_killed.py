@@ -10,8 +10,7 @@ import pytest
 import xarray as xr
 
 from entropice_core.fetch.era5 import journal_of
-from entropice_core.fetch.plan import plan
-from entropice_core.fetch.variables import find_variables
+from entropice_core.fetch.plan import Wish, plan
 from tests.servers.cds import Fault
 from tests.unit.fetch.conftest import BOX as AREA
 from tests.unit.fetch.conftest import Place, place, server
@@ -100,7 +99,7 @@ def test_a_run_killed_between_two_results_keeps_the_first_and_shows_no_part_of_t
 
 def test_a_kill_between_publication_and_the_journal_is_tidied_up_by_the_next_run(place):
     place.fetch()
-    request = plan("monthly", 2021, find_variables(["t2m", "tp"]), AREA)[0]
+    request = plan(Wish("monthly", 2021, ("t2m", "tp"), AREA))[0]
     (job_id,) = [j for j, job in place.server.jobs.items() if job.inputs == request.inputs]
     journal = journal_of(place.home)
     journal.record(request, place.server.url, job_id)

@@ -9,9 +9,9 @@ from entropice_core.errors import ConfigError, RetryableSourceError, StoreError
 from entropice_core.fetch.cds import CDS_URL, read_credentials
 from entropice_core.fetch.jobs import Journal
 from entropice_core.fetch.patience import Patience, retry_after_seconds
-from entropice_core.fetch.plan import plan
-from entropice_core.fetch.variables import VARIABLES, find_variables
-from tests.servers.cds import FIELDS, MONTHLY
+from entropice_core.fetch.plan import Wish, plan
+from entropice_core.fetch.variables import CATALOGUES
+from tests.servers.cds import FIELDS, LAND_FIELDS, MONTHLY
 
 
 def test_credentials_come_from_the_variables_of_the_service_s_own_tools(tmp_path):
@@ -50,7 +50,7 @@ def test_the_package_imports_without_the_client_libraries_and_says_how_to_get_th
 
 def test_the_service_s_own_calls_work_as_its_clients_make_them(place):
     store = place.store()
-    inputs = plan("monthly", 2021, find_variables(["t2m"]), area=(70.0, 100.0, 60.0, 115.0))[0].inputs
+    inputs = plan(Wish("monthly", 2021, ("t2m",), (70.0, 100.0, 60.0, 115.0)))[0].inputs
     cost = store.cost(MONTHLY, inputs)
     assert (cost.cost, cost.limit, cost.is_too_much) == (3, 60_000, False)
     job = store.submit(MONTHLY, inputs)
@@ -58,7 +58,7 @@ def test_the_service_s_own_calls_work_as_its_clients_make_them(place):
     asset = store.asset(job)
     assert asset.size == len(place.server.assets[job].content)
     assert store._client.get_remote(job).get_receipt()["request"] == inputs
-    assert "t2m" not in store._client.apply_constraints(MONTHLY, inputs)["variable"]
+    assert "2m_temperature" in store.constraints(MONTHLY, inputs)["variable"]
     assert store._client.get_accepted_licences()[0]["revision"] == 12
     assert store._client.check_authentication()["role"] == "authenticated"
     assert store._client.get_jobs().request_ids == [job]
@@ -67,9 +67,10 @@ def test_the_service_s_own_calls_work_as_its_clients_make_them(place):
 
 
 def test_names_numbers_and_kinds_agree_with_what_is_served():
-    for name, (short, _, param, _, is_accumulated, *_) in FIELDS.items():
-        variable = VARIABLES[name]
-        assert (variable.short, variable.param, variable.step_type == "accum") == (short, param, is_accumulated)
+    for family, fields in (("era5", FIELDS), ("era5-land", LAND_FIELDS)):
+        for name, (short, _, param, _, is_accumulated, *_) in fields.items():
+            variable = CATALOGUES[family][name]
+            assert (variable.short, variable.param, variable.step_type == "accum") == (short, param, is_accumulated)
 
 
 def test_waits_double_up_to_the_longest_and_end_with_the_budget():
@@ -90,7 +91,7 @@ def test_retry_after_is_seconds_or_a_date_or_nothing(text, seconds):
 
 
 def test_a_journal_knows_a_job_only_at_its_own_service(tmp_path):
-    request, other = plan("monthly", 2021, find_variables(["t2m"]))
+    request, other = plan(Wish("monthly", 2021, ("t2m",)))
     journal = Journal(tmp_path / "jobs")
     journal.record(request, "https://one", "job-1")
     assert journal.find(request, "https://one").job_id == "job-1"

@@ -9,7 +9,7 @@ import xarray as xr
 
 from entropice_core.config import RasterConfig
 from entropice_core.errors import ConfigError, SourceError, StoreError
-from entropice_core.fetch.plan import arctic_months
+from entropice_core.fetch.calendar import arctic_months
 from entropice_core.grids import parse_grid_key
 from entropice_core.grids.cells import cell_coordinates
 from entropice_core.grids.study_area import StudyArea
