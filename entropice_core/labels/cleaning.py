@@ -30,6 +30,31 @@ MIN_AREA_M2 = 1.0
 _KINDS = {"polygon": ("Polygon", "MultiPolygon", "GeometryCollection"), "point": ("Point", "MultiPoint")}
 
 
+def count_beyond_180(layer: Layer, crs: CRS) -> dict[str, int]:
+    """Count the shapes with longitudes beyond 180 degrees, as in files from 0 to 360; they are brought to -180 to 180.
+
+    Only files that have some get the count.
+    """
+    if not crs.is_geographic:
+        return {}
+    west, _, east, _ = shapely.bounds(np.asarray(layer.frame.geometry.to_numpy(), dtype=object)).T
+    beyond = int(((east > 180.0) | (west < -180.0)).sum())
+    return {"longitudes_beyond_180": beyond} if beyond else {}
+
+
+def _check_units(own: Geometries, crs: CRS, what: str) -> None:
+    """Refuse degrees in a coordinate system of metres: all shapes would lie on a spot near its origin."""
+    if crs.is_geographic or crs.is_geocentric or not own.size:
+        return
+    west, south, east, north = shapely.bounds(own).T
+    if np.nanmax(np.abs([west, east]), initial=0.0) <= 360.0 and np.nanmax(np.abs([south, north]), initial=0.0) <= 90.0:
+        raise SourceError(
+            f"{what} says {crs_label(crs)}, whose unit is {crs.axis_info[0].unit_name}, but all its coordinates are "
+            f"between -360 and 360 (the first is {west[0]:g}, {south[0]:g}), which looks like degrees; give the file "
+            "its right coordinate system."
+        )
+
+
 def clean_geometries(layer: Layer, kind: str, crs: CRS, what: str) -> tuple[Geometries, Sieve, dict[str, int]]:
     """Bring the rows of a layer to the plane: (rows,) geometries, verdicts, number of invalid and repaired ones.
 
@@ -44,6 +69,7 @@ def clean_geometries(layer: Layer, kind: str, crs: CRS, what: str) -> tuple[Geom
     keep_kind = polygons_of if kind == "polygon" else _single_point
     own[sieve.is_kept] = [keep_kind(geometry) for geometry in raw[sieve.is_kept]]
     sieve.reject(shapely.is_empty(own), "several_points" if kind == "point" else "not_repairable")
+    _check_units(own[sieve.is_kept], crs, what)
     plane = to_plane(own, crs, what)
     sieve.reject(~is_on_earth(plane), "coordinates_not_on_earth")
     if raw.size and (sieve.reason == "coordinates_not_on_earth").all():
@@ -81,12 +107,17 @@ def _single_point(geometry: BaseGeometry) -> BaseGeometry:
 
 def reject_far(features: pd.DataFrame, sieve: Sieve, area: StudyArea) -> None:
     """Reject features that no cell of the study can reach."""
-    within_reach = area.geometry().buffer(REACH_M)
-    shapely.prepare(within_reach)
     kept = np.flatnonzero(sieve.is_kept)
     far = np.zeros(len(features), dtype=bool)
-    far[kept] = ~shapely.intersects(within_reach, features["geometry"].to_numpy()[kept])
+    far[kept] = is_far(features["geometry"].to_numpy()[kept], area)
     sieve.reject(far, "outside_study_area")
+
+
+def is_far(plane: Geometries, area: StudyArea) -> Bool:
+    """Tell which geometries of the plane no cell of the study can reach: (n,)."""
+    within_reach = area.geometry().buffer(REACH_M)
+    shapely.prepare(within_reach)
+    return np.asarray(~shapely.intersects(within_reach, plane), dtype=bool)
 
 
 def reject_duplicates(features: pd.DataFrame, sieve: Sieve) -> None:

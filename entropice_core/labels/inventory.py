@@ -12,28 +12,29 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import shapely
 
 from entropice_core.config import InventoryConfig
-from entropice_core.errors import SchemaError, SourceError
-from entropice_core.grids.base import Float64
+from entropice_core.errors import SchemaError
 from entropice_core.grids.projection import GEOGRAPHIC_CRS
 from entropice_core.grids.study_area import StudyArea
-from entropice_core.labels.cleaning import clean_geometries, reject_duplicates, reject_far
-from entropice_core.labels.files import Layer, crs_of, find_files, read_layers, relative_name, with_sidecars
-from entropice_core.labels.footprint import footprint_files, is_dated, read_footprint
-from entropice_core.labels.geometry import crs_label, to_degrees
-from entropice_core.labels.report import Sieve, add_counts, count_reasons
-from entropice_core.labels.years import SQUARE_METRES, check_column, find_occurrences
+from entropice_core.labels.cleaning import reject_duplicates, reject_far
+from entropice_core.labels.files import find_files, with_sidecars
+from entropice_core.labels.footprint import footprint_files, is_dated, mask_files, read_footprint, read_masks
+from entropice_core.labels.geometry import to_degrees
+from entropice_core.labels.report import add_counts
+from entropice_core.labels.table import COLUMNS as TABLE_COLUMNS
+from entropice_core.labels.table import Table, read_table
+from entropice_core.labels.uncertainty import noise_note
 
-VERSION = "2"
+VERSION = "3"
 
 FEW_RECORDS = 3
 """A year of dated records with fewer than this many is noted in the report."""
 
-COLUMNS = ("rts_id", "year", "area_m2", "source_file", "geometry")
+COLUMNS = (*TABLE_COLUMNS, "geometry")
+"""What the features of every inventory have."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,9 @@ class Inventory:
     ----------
     features : GeoDataFrame in EPSG:4326
         ``rts_id`` (str), ``year`` (int64, Arctic year), ``area_m2`` (float64; of a polygon measured in EPSG:6931, of a
-        point as the file says, NaN when it does not), ``source_file`` (str, below the data folder), ``geometry``.
-        Sorted by year, file and row.
+        point as the file says, NaN when it does not), ``probability`` (float64, 0 to 1, of the detector; NaN when the
+        file has none), ``source_file`` (str, below the data folder), ``geometry``; further columns of the files where
+        the inventory has a layout. Sorted by year, file and row.
     footprint : GeoDataFrame in EPSG:4326 or None
         ``years`` (str) and ``geometry`` of where the inventory looked; None is the whole study area.
     report : dict
@@ -55,6 +57,8 @@ class Inventory:
     unobserved_years : tuple of int
         Years of the study without a kept feature, a layer without rows, or a column. There the whole inventory is
         unobserved.
+    masks : GeoDataFrame in EPSG:4326 or None
+        Disjoint polygons on which no slump can be (``mask``: names, with commas); they are no observed land.
     """
 
     features: gpd.GeoDataFrame
@@ -62,12 +66,14 @@ class Inventory:
     report: dict[str, Any]
     files: list[Path] = field(default_factory=list)
     unobserved_years: tuple[int, ...] = ()
+    masks: gpd.GeoDataFrame | None = None
 
 
 def inventory_files(name: str, config: InventoryConfig, data_root: Path) -> list[Path]:
-    """List what :func:`read_inventory` will read, with sidecars and footprint, sorted."""
+    """List what :func:`read_inventory` will read, with sidecars, footprint and masks, sorted."""
     own = find_files(config.files, config.exclude, data_root, f"inventories.{name}.files")
-    return with_sidecars([*own, *footprint_files(name, config.footprint, data_root)])
+    beside = [*footprint_files(name, config.footprint, data_root), *mask_files(name, config.masks, data_root)]
+    return with_sidecars([*own, *beside])
 
 
 def read_inventory(name: str, config: InventoryConfig, data_root: Path, area: StudyArea, years: list[int]) -> Inventory:
@@ -88,57 +94,28 @@ def read_inventory(name: str, config: InventoryConfig, data_root: Path, area: St
         points for polygons, or when most rows have no year that can be read. What is wrong with single features is
         counted in the report instead.
     """
-    table = _read_table(name, config, data_root, years)
-    footprint, footprint_report = read_footprint(name, config.footprint, data_root)
-    _check_years_read(table, config, f"inventories.{name}")
+    table = read_table(name, config, data_root, years)
+    footprint, footprint_report = read_footprint(name, config.footprint, data_root, config.layout is not None)
+    masks, mask_report = read_masks(name, config.masks, data_root, area)
     reject_far(table.features, table.sieve, area)
     reject_duplicates(table.features, table.sieve)
     kept = table.features[table.sieve.is_kept].sort_values(["year", "source_file", "row"], kind="stable")
     counts = _counts(table, kept)
     dated = is_dated(footprint)
-    silent = () if dated else tuple(sorted(set(years) - _spoken_of(table, kept, config)))
+    silent = () if dated else tuple(sorted(set(years) - table.years_spoken_of(config)))
     report = {
         "inventory": name,
         "geometry": config.geometry,
         **counts,
         "outside_but_in_reach": _count_outside(kept, area),
         "unobserved_years": list(silent),
-        "notes": [] if dated or config.year.column is None else _thin_years(counts["years"]),
+        "notes": _notes(table, config, counts, dated),
         "footprint": footprint_report,
+        **({"masks": mask_report} if mask_report else {}),
+        **({"probability_at_least": config.probability.at_least} if config.probability else {}),
+        **({"detector_f1": list(config.detector.f1)} if config.detector else {}),
     }
-    return Inventory(_to_frame(kept), footprint, report, inventory_files(name, config, data_root), silent)
-
-
-@dataclass
-class _Table:
-    """All features of all layers in the plane, their verdicts, and a line of counts for each layer."""
-
-    features: pd.DataFrame  # rts_id, year, area_m2, source_file, row, geometry (EPSG:6931)
-    sieve: Sieve
-    layers: list[dict[str, Any]]
-
-
-def _read_table(name: str, config: InventoryConfig, root: Path, years: list[int]) -> _Table:
-    frames: list[pd.DataFrame] = []
-    reasons: list[npt.NDArray[np.object_]] = []
-    layers: list[dict[str, Any]] = []
-    for path in find_files(config.files, config.exclude, root, f"inventories.{name}.files"):
-        for layer in read_layers(path, relative_name(path, root), config.layer, config.exclude):
-            frame, sieve, line = _read_layer(layer, config, years, f"inventories.{name}")
-            frames.append(frame)
-            reasons.append(sieve.reason)
-            layers.append(line)
-    features = pd.concat(frames, ignore_index=True)
-    sieve = Sieve(len(features))
-    sieve.reason = np.concatenate(reasons)
-    return _Table(features, sieve, layers)
-
-
-def _spoken_of(table: _Table, kept: pd.DataFrame, config: InventoryConfig) -> set[int]:
-    """Years that somebody looked at: a rejected row, far from the study, say, shows nothing about the study area."""
-    years = {int(year) for year in kept["year"].unique()}
-    looked = [line for line in table.layers if config.year.column_per_year is not None or not line["rows"]]
-    return years.union(*(line["years"] for line in looked))
+    return Inventory(_to_frame(kept), footprint, report, inventory_files(name, config, data_root), silent, masks)
 
 
 def _thin_years(kept: dict[str, int]) -> list[str]:
@@ -146,89 +123,15 @@ def _thin_years(kept: dict[str, int]) -> list[str]:
     return [f"year {year} rests on {n} record{'s' if n > 1 else ''}" for year, n in kept.items() if n < FEW_RECORDS]
 
 
-def _read_layer(
-    layer: Layer, config: InventoryConfig, years: list[int], key: str
-) -> tuple[pd.DataFrame, Sieve, dict[str, Any]]:
-    frame, what = layer.frame, f"{key}: {layer.source_file}"
-    line: dict[str, Any] = {"file": layer.source_file, "rows": len(frame), "crs": None, "invalid": 0, "repaired": 0}
-    geometries, of_row = np.empty(0, dtype=object), Sieve(0)
-    if len(frame):
-        crs = crs_of(layer, config.crs, key)
-        geometries, of_row, repairs = clean_geometries(layer, config.geometry, crs, what)
-        line |= {"crs": crs_label(crs), **repairs}
-    declared = _declared_areas(frame, config, what)
-    found = find_occurrences(frame, layer.file_name, config.year, declared, years, what)
-    sieve = of_row.take(found.row)
-    for reason in found.sieve.counts():
-        sieve.reject(found.sieve.reason == reason, reason)
-    in_plane = geometries[found.row]
-    is_polygon = config.geometry == "polygon"
-    features = pd.DataFrame(
-        {
-            "rts_id": _ids(frame, config.id_column, layer, what)[found.row],
-            "year": found.year,
-            "area_m2": shapely.area(in_plane) if is_polygon else found.area_m2,
-            "source_file": layer.source_file,
-            "row": found.row,
-            "geometry": in_plane,
-        }
-    )
-    if is_polygon and config.area_column is not None and len(frame):
-        line["declared_to_measured_area"] = _median_ratio(declared, shapely.area(geometries))
-    elif not is_polygon:
-        _reject_points_without_area(features, sieve, config)
-    return features, sieve, line | {"years": list(found.years), "unread_year": found.unread}
+def _notes(table: Table, config: InventoryConfig, counts: dict[str, Any], dated: bool) -> list[str]:
+    noted = [f"{line['file']} {note}" for line in table.layers for note in line.get("notes", ())]
+    if not dated and table.dated_by_file:
+        noted += _thin_years(counts["years"])
+    return noted + ([noise_note(config.detector.f1)] if config.detector else [])
 
 
-def _check_years_read(table: _Table, config: InventoryConfig, key: str) -> None:
-    """Refuse an inventory most of whose dates are lost: cells of slumps without a year would become observed zeros."""
-    lost, rows = table.sieve.counts().get("no_year", 0), len(table.features)
-    if 2 * lost > rows:
-        line = next(line for line in table.layers if line["unread_year"])
-        raise SourceError(
-            f"{key}: no year can be read for {lost} of {rows} rows, and {line['file']} holds {line['unread_year']} in "
-            f"the column {config.year.column!r}; expected are years, ISO dates such as 2018-07-03, YYYYMMDD or time "
-            "stamps, so name another column in year.column or correct the file."
-        )
-
-
-def _declared_areas(frame: pd.DataFrame, config: InventoryConfig, what: str) -> Float64:
-    if config.area_column is None or not len(frame):
-        return np.full(len(frame), np.nan)
-    check_column(frame, config.area_column, "area_column", what)
-    values = pd.to_numeric(frame[config.area_column], errors="coerce").to_numpy(np.float64)
-    return np.asarray(values * SQUARE_METRES[config.area_unit], dtype=np.float64)
-
-
-def _median_ratio(declared: Float64, measured: Float64) -> float | None:
-    """How a polygon file's own areas compare with the measured ones; far from 1 means another unit or projection."""
-    usable = np.isfinite(declared) & (measured > 0.0)
-    return round(float(np.median(declared[usable] / measured[usable])), 4) if usable.any() else None
-
-
-def _reject_points_without_area(features: pd.DataFrame, sieve: Sieve, config: InventoryConfig) -> None:
-    if config.area_column is not None:
-        area = features["area_m2"].to_numpy()
-        sieve.reject(~np.isfinite(area), "no_area")
-        sieve.reject(area <= 0.0, "zero_area")
-
-
-def _ids(frame: pd.DataFrame, column: str | None, layer: Layer, what: str) -> npt.NDArray[np.object_]:
-    """Give the file's own ids as text, or file and row where there is none."""
-    ids = np.array([f"{layer.file_name}#{row}" for row in range(len(frame))], dtype=object)
-    if column is None or not len(frame):
-        return ids
-    check_column(frame, column, "id_column", what)
-    known = frame[column].notna().to_numpy()
-    ids[known] = frame[column][known].astype(str).str.removesuffix(".0").to_numpy()
-    return ids
-
-
-def _counts(table: _Table, kept: pd.DataFrame) -> dict[str, Any]:
-    by_file = table.features["source_file"].to_numpy()
-    for line in table.layers:
-        reasons = table.sieve.reason[by_file == line["file"]]
-        line |= {"in": reasons.size, "kept": int((reasons == "").sum()), "rejected": count_reasons(reasons)}
+def _counts(table: Table, kept: pd.DataFrame) -> dict[str, Any]:
+    table.count()
     years, per_year = np.unique(kept["year"].to_numpy(), return_counts=True)
     wanted = ("rows", "in", "kept", "invalid", "repaired", "rejected")
     return {
@@ -247,24 +150,28 @@ def _count_outside(kept: pd.DataFrame, area: StudyArea) -> int:
 
 
 def _to_frame(kept: pd.DataFrame) -> gpd.GeoDataFrame:
+    further = [str(name) for name in kept.columns if name not in (*COLUMNS, "row")]
     columns = {
         "rts_id": kept["rts_id"].astype(str).to_numpy(),
         "year": kept["year"].to_numpy().astype(np.int64),
         "area_m2": kept["area_m2"].to_numpy(np.float64),
+        "probability": kept["probability"].to_numpy(np.float64),
         "source_file": kept["source_file"].astype(str).to_numpy(),
+        **{name: kept[name].to_numpy() for name in further},
     }
     return gpd.GeoDataFrame(columns, geometry=to_degrees(kept["geometry"].to_numpy()), crs=GEOGRAPHIC_CRS)
 
 
 def write_inventory(inventory: Inventory, folder: Path) -> None:
-    """Write ``features.parquet``, ``footprint.parquet`` if there is one, and ``report.json``.
+    """Write ``features.parquet``, ``footprint.parquet`` and ``masks.parquet`` if there are any, and ``report.json``.
 
     The same inventory gives the same bytes. The folder is made; publishing it whole is the store's work.
     """
     folder.mkdir(parents=True, exist_ok=True)
     inventory.features.to_parquet(folder / "features.parquet", index=False, compression="zstd")
-    if inventory.footprint is not None:
-        inventory.footprint.to_parquet(folder / "footprint.parquet", index=False, compression="zstd")
+    for name, areas in (("footprint", inventory.footprint), ("masks", inventory.masks)):
+        if areas is not None:
+            areas.to_parquet(folder / f"{name}.parquet", index=False, compression="zstd")
     report = json.dumps(inventory.report, indent=1, ensure_ascii=False) + "\n"
     (folder / "report.json").write_text(report, encoding="utf-8")
 
@@ -276,6 +183,8 @@ def read_back(folder: Path) -> Inventory:
     missing = [column for column in COLUMNS if column not in features.columns]
     if missing:
         raise SchemaError(f"{folder.name}/features.parquet lacks the columns {missing}; publish the inventory again.")
-    stored = folder / "footprint.parquet"
-    footprint = gpd.read_parquet(stored) if stored.is_file() else None
-    return Inventory(features, footprint, report, [], tuple(report["unobserved_years"]))
+    footprint, masks = (
+        gpd.read_parquet(stored) if (stored := folder / f"{name}.parquet").is_file() else None
+        for name in ("footprint", "masks")
+    )
+    return Inventory(features, footprint, report, [], tuple(report["unobserved_years"]), masks)

@@ -15,12 +15,16 @@ from scipy.sparse.csgraph import connected_components
 
 from entropice_core.grids.base import Bool, Float64, Geometries, Grid, UInt64
 from entropice_core.grids.projection import to_equal_area, to_lonlat
+from entropice_core.labels.geometry import polygons_of
 
 Index = npt.NDArray[np.int64]
 
 REACH_FACTOR = 1.1
 """The farthest corner of a cell is at most this many roots of its area from its centre in EPSG:6931; the largest
 value over all cells north of 45 N is 1.014 (HEALPix near the corners of base cells; H3 0.74)."""
+
+_ROUNDING = 1e-9
+"""A polygon of which cells hold all but this share lies in cells altogether."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,18 @@ def lies_in(points: Geometries, parts: Geometries) -> Bool:
     return inside
 
 
-def area_per_cell(polygons: Geometries, index: CellIndex, home: Index) -> Float64:
+def erase(polygons: Geometries, masks: Geometries) -> Geometries:
+    """Cut masks out of polygons: (n,), (m,) -> (n,), empty where nothing is left."""
+    rest = polygons.copy()
+    if not masks.size or not polygons.size:
+        return rest
+    i, mask = shapely.STRtree(masks).query(polygons, predicate="intersects")
+    for row in np.unique(i):
+        rest[row] = polygons_of(shapely.difference(polygons[row], shapely.union_all(masks[mask[i == row]])))
+    return rest
+
+
+def area_per_cell(polygons: Geometries, index: CellIndex, home: Index) -> tuple[Float64, float]:
     """Area of the polygons in each cell, m2: a polygon across a border is split.
 
     Parameters
@@ -128,7 +143,9 @@ def area_per_cell(polygons: Geometries, index: CellIndex, home: Index) -> Float6
 
     Returns
     -------
-    (cells,) float64
+    area : (cells,) float64
+    outside : float
+        Area in none of the cells. It is measured and not what is left over, so that the sum of all shows a loss.
     """
     area = np.zeros(index.ids.size)
     is_whole = np.zeros(polygons.size, dtype=np.bool_)
@@ -138,10 +155,15 @@ def area_per_cell(polygons: Geometries, index: CellIndex, home: Index) -> Float6
         is_whole[at_home] = shapely.covers(outlines[which], polygons[at_home])
         np.add.at(area, home[is_whole], shapely.area(polygons[is_whole]))
     rest = polygons[~is_whole & ~shapely.is_empty(polygons)]
-    if rest.size and index.ids.size:
-        i, cell = index.near(rest)
-        outlines, which = index.polygons(cell)
-        touching = shapely.intersects(outlines[which], rest[i])
-        pieces = shapely.intersection(outlines[which[touching]], rest[i[touching]])
-        np.add.at(area, cell[touching], shapely.area(pieces))
-    return area
+    if not rest.size or not index.ids.size:
+        return area, float(shapely.area(rest).sum())
+    i, cell = index.near(rest)
+    outlines, which = index.polygons(cell)
+    touching = shapely.intersects(outlines[which], rest[i])
+    i, cell, which = i[touching], cell[touching], which[touching]
+    pieces = shapely.area(shapely.intersection(outlines[which], rest[i]))
+    np.add.at(area, cell, pieces)
+    whole = shapely.area(rest)
+    short = np.flatnonzero(whole - np.bincount(i, weights=pieces, minlength=rest.size) > _ROUNDING * whole)
+    left = [shapely.difference(rest[k], shapely.union_all(outlines[which[i == k]])).area for k in short]
+    return area, float(np.sum(left))

@@ -17,6 +17,8 @@ REASONS: dict[str, str] = {
     "not_repairable": "an invalid polygon of which nothing with an area is left after repair",
     "zero_area": "a polygon below 1 m2 (a line, say), or a point whose area is zero or negative",
     "no_area": "the area column holds no number",
+    "no_probability": "the study asks for a probability, and the row has none",
+    "below_probability": "the detector's probability is lower than the study asks for",
     "no_year": "the date is missing or cannot be read",
     "not_active_in_year": "the column of that year holds no area: the slump was not active",
     "year_outside_study": "a year that the study does not cover",

@@ -117,6 +117,7 @@ def test_inside_a_footprint_the_shares_are_those_of_brute_force(
     seen_m2 = np.nan_to_num(got["rts_area_m2"].values)
     np.testing.assert_allclose(seen_m2, slumps, atol=1e-6 * union.area + 1e-2)
     assert seen_m2.sum() + got.attrs["rts_area_unobserved_m2"] == pytest.approx(union.area, rel=1e-6)
+    assert got.attrs["rts_area_total_m2"] == pytest.approx(union.area, rel=1e-9)
     density = got["density"].values
     observed = got["observed_fraction"].values > 0.0
     assert np.isnan(density[~observed]).all()

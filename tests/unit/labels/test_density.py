@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import geopandas as gpd
 import numpy as np
@@ -37,6 +38,11 @@ def inventory(
         where = to_degrees(np.array(seen, dtype=object))
         footprint = gpd.GeoDataFrame({"years": years or [""] * len(seen)}, geometry=where, crs="EPSG:4326")
     return Inventory(features, footprint, {"inventory": "rts"}, [], unobserved_years)
+
+
+def with_masks(plain: Inventory, masks: list[shapely.Geometry]) -> Inventory:
+    where = to_degrees(np.array(masks, dtype=object))
+    return replace(plain, masks=gpd.GeoDataFrame({"mask": ["ice"] * len(masks)}, geometry=where, crs="EPSG:4326"))
 
 
 def around(key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -207,6 +213,107 @@ def test_on_the_coast_the_land_in_the_footprint_counts_and_not_the_sea(all_land:
     assert abs(by_area - exact) > 0.1 * exact  # sharing land evenly over the cell would be wrong
 
 
+def balance(got: xr.Dataset) -> float:
+    """Area in cells and lost, by the area of all slumps."""
+    lost = sum(got.attrs[f"rts_area_{where}_m2"] for where in ("outside_cells", "unobserved", "masked"))
+    return float((got["rts_area_m2"].sum() + lost) / got.attrs["rts_area_total_m2"])
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_masked_half_of_a_cell_is_no_observed_land_and_holds_no_slump(
+    key: str, all_land: AllLand, no_land: LandSamples
+) -> None:
+    ids, outlines = around(key)
+    x, y = outlines[0].centroid.coords[0]
+    glacier = shapely.box(x, y - 1e5, x + 1e5, y + 1e5)  # all that is right of the middle of the cell
+    across, on_ice = shapely.box(x - 150, y, x + 50, y + 100), shapely.box(x + 500, y, x + 600, y + 100)
+    cells = all_land(key, ids)
+    plain = inventory([across, on_ice])
+    masked = with_masks(plain, [glacier])
+    got = label_cells(masked, parse_grid_key(key), cells, AREA, 2018, no_land)
+    at = int(np.flatnonzero(got["cell_ids"].values == ids[0])[0])
+    left = outlines[0].difference(glacier).area
+    assert float(got["observed_area_m2"][at]) == pytest.approx(left, rel=1e-4)
+    assert float(got["rts_area_m2"][at]) == pytest.approx(15_000.0, rel=1e-5)
+    assert float(got["count"].sum()) == 1 and got.attrs["count_masked"] == 1
+    assert got.attrs["rts_area_masked_m2"] == pytest.approx(15_000.0, rel=1e-5)
+    assert balance(got) == pytest.approx(1.0, rel=1e-9)
+    bare = label_cells(plain, parse_grid_key(key), cells, AREA, 2018, no_land)
+    np.testing.assert_allclose(bare["observed_fraction"].values, 1.0)
+
+
+def test_a_cell_that_is_masked_all_over_is_unobserved(all_land: AllLand, no_land: LandSamples) -> None:
+    ids, outlines = around("h3-5")
+    covered = with_masks(inventory([outlines[0].centroid.buffer(50.0)]), [outlines[0].buffer(500.0)])
+    got = label_cells(covered, parse_grid_key("h3-5"), all_land("h3-5", ids), AREA, 2018, no_land)
+    at = int(np.flatnonzero(got["cell_ids"].values == ids[0])[0])
+    assert np.isnan(got["density"].values[at]) and np.isnan(got["density_high"].values[at])
+    assert got["observed_area_m2"].values[at] == 0.0
+    assert np.isfinite(np.delete(got["density"].values, at)).all()
+
+
+def test_inside_a_footprint_masks_take_only_what_was_looked_at(all_land: AllLand, no_land: LandSamples) -> None:
+    ids, outlines = around("h3-5")
+    x, y = outlines[0].centroid.coords[0]
+    seen = shapely.box(x - 1e5, y - 1e5, x + 1000, y + 1e5)
+    lake = shapely.box(x - 1000, y - 1000, x + 3000, y + 1000)
+    point = shapely.Point(x, y)
+    got = label_cells(
+        with_masks(inventory([point], [seen], area_m2=[900.0]), [lake]),
+        parse_grid_key("h3-5"), all_land("h3-5", ids), AREA, 2018, no_land,
+    )  # fmt: skip
+    at = int(np.flatnonzero(got["cell_ids"].values == ids[0])[0])
+    expected = outlines[0].intersection(seen).difference(lake).area / outlines[0].area
+    assert float(got["observed_fraction"][at]) == pytest.approx(expected, rel=1e-4)
+    assert (got.attrs["count_masked"], got.attrs["rts_area_masked_m2"]) == (1, 900.0)
+    assert balance(got) == 1.0
+
+
+def test_what_lies_outside_the_cells_is_measured_and_the_sum_is_whole(all_land: AllLand, no_land: LandSamples) -> None:
+    ids, outlines = around("h3-5")
+    corner = shapely.Point(shapely.get_coordinates(outlines[0])[0])
+    slump = corner.buffer(400.0)
+    got = label_cells(inventory([slump]), parse_grid_key("h3-5"), all_land("h3-5", ids[:1]), AREA, 2018, no_land)
+    outside = slump.difference(outlines[0]).area
+    assert got.attrs["rts_area_outside_cells_m2"] == pytest.approx(outside, rel=1e-5)
+    assert balance(got) == pytest.approx(1.0, rel=1e-9)
+
+
+def test_intervals_hold_the_density_and_an_empty_cell_has_an_upper_bound(
+    all_land: AllLand, no_land: LandSamples
+) -> None:
+    ids, outlines = around("h3-5")
+    x, y = outlines[0].centroid.coords[0]
+    slumps = [shapely.box(x + 300 * i, y, x + 300 * i + 100, y + 100) for i in range(4)]
+    got = label_cells(inventory(slumps), parse_grid_key("h3-5"), all_land("h3-5", ids), AREA, 2018, no_land)
+    at = int(np.argmax(got["density"].values))
+    assert float(got["count_low"][at]) == pytest.approx(1.09, abs=0.01)  # Garwood's bounds of 4 are 1.09 and 10.24
+    assert float(got["count_high"][at]) == pytest.approx(10.24, abs=0.01)
+    assert float(got["density_low"][at] / got["density"][at]) == pytest.approx(1.09 / 4, abs=0.01)
+    empty = np.delete(np.arange(ids.size), at)
+    assert (got["density_low"].values[empty] == 0.0).all()
+    np.testing.assert_allclose(
+        got["density_high"].values[empty], 3.689 * 1e4 / got["observed_area_m2"].values[empty], rtol=1e-3
+    )
+
+
+def test_the_histogram_counts_every_cell_with_a_density(all_land: AllLand, no_land: LandSamples) -> None:
+    ids, outlines = around("h3-5")
+    slumps = [outlines[0].centroid.buffer(20.0), outlines[1].centroid.buffer(2000.0)]
+    counts = summary(label_cells(inventory(slumps), parse_grid_key("h3-5"), all_land("h3-5", ids), AREA, 2018, no_land))
+    assert sum(counts["density"].values()) == counts["observed_cells"]
+    assert counts["density"]["0"] == ids.size - 2
+    assert counts["density"]["1e-06 to 1e-05"] == 1 and counts["density"]["0.01 to 0.1"] == 1
+
+
+def test_a_noisy_detector_is_told_in_the_labels(all_land: AllLand, no_land: LandSamples) -> None:
+    noisy = inventory([])
+    noisy.report["detector_f1"] = [0.26, 0.7]
+    got = label_cells(noisy, parse_grid_key("h3-5"), all_land("h3-5", around("h3-5")[0]), AREA, 2018, no_land)
+    assert "F1 of 0.26 to 0.7" in got.attrs["label_noise"]
+    assert "mean_rts_area_m2" not in got.attrs and np.isnan(got["density_high"]).all()  # no slump, no size
+
+
 def test_cells_of_another_grid_are_refused(all_land: AllLand, no_land: LandSamples) -> None:
     ids, _ = around("h3-5")
     with pytest.raises(GridError, match="healpix-8"):
@@ -228,6 +335,10 @@ def test_every_variable_has_units_and_the_promised_type(all_land: AllLand, no_la
         "observed_area_m2": "float64",
         "observed_fraction": "float32",
         "density": "float32",
+        "count_low": "float32",
+        "count_high": "float32",
+        "density_low": "float32",
+        "density_high": "float32",
     }
     assert {v.attrs["units"] for v in got.data_vars.values()} == {"1", "m2", "m2 m-2"}
     for name in ("cell_ids", "lon", "lat"):
