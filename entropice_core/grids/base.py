@@ -14,6 +14,7 @@ import numpy.typing as npt
 from entropice_core.errors import GridError
 
 if TYPE_CHECKING:
+    from entropice_core.grids.projection import Rings
     from entropice_core.grids.study_area import StudyArea
 
 UInt64 = npt.NDArray[np.uint64]
@@ -63,6 +64,10 @@ class Grid(Protocol):
 
     def polygons(self, cell_ids: npt.ArrayLike, crs: str = "EPSG:6931") -> Geometries:
         """Outline of each cell with densified edges: (n,) -> (n,) shapely geometries."""
+        ...
+
+    def outlines(self, cell_ids: npt.ArrayLike, segments: int) -> "Rings":
+        """Points on the true edges of each cell, each edge cut into ``segments`` (a power of two)."""
         ...
 
     def areas_m2(self, cell_ids: npt.ArrayLike) -> Float64:

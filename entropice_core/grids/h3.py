@@ -105,6 +105,10 @@ class H3Grid:
             polygons[polar] = _rings(ids[polar], _POLAR_SEGMENTS).polygons(crs) if polar.size else polygons[polar]
         return polygons
 
+    def outlines(self, cell_ids: npt.ArrayLike, segments: int) -> Rings:
+        """Points on the great circles between the corners of each cell."""
+        return _rings(self._check(cell_ids), segments)
+
     def areas_m2(self, cell_ids: npt.ArrayLike) -> Float64:
         """Areas on WGS84 of the outlines with great-circle edges, exact to about 1e-9."""
         ids = self._check(cell_ids)

@@ -90,6 +90,10 @@ class HealpixGrid:
             polygons[chosen] = self._rings(ids[chosen], int(pair[0]), int(pair[1])).polygons(crs)
         return polygons
 
+    def outlines(self, cell_ids: npt.ArrayLike, segments: int) -> Rings:
+        """Points on the curved edges of each cell."""
+        return self._rings(self._check(cell_ids), segments, segments)
+
     def areas_m2(self, cell_ids: npt.ArrayLike) -> Float64:
         """Area of the ellipsoid divided by the number of cells, for every cell."""
         return np.full(self._check(cell_ids).size, ELLIPSOID_AREA_M2 / self.size)
