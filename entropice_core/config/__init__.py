@@ -17,7 +17,7 @@ One TOML holds the science; a section of it is a file here. Paths and secrets co
 
 from entropice_core.config.base import FIRST_YEAR, GRID_KEYS, Bounds, GridKey, Provenance, Strict, Years
 from entropice_core.config.inventories import FootprintConfig, InventoryConfig, YearOf
-from entropice_core.config.models import ModelConfig, TrainingConfig
+from entropice_core.config.models import ModelConfig, Range, TrainingConfig
 from entropice_core.config.reading import load_study, preset_names
 from entropice_core.config.settings import Settings
 from entropice_core.config.sources import AnySource, BandConfig, RasterConfig, SourceBase
@@ -36,6 +36,7 @@ __all__ = [
     "InventoryConfig",
     "ModelConfig",
     "Provenance",
+    "Range",
     "RasterConfig",
     "Settings",
     "SourceBase",

@@ -79,7 +79,7 @@ def distinct_cells(
     unique, first, of_row = np.unique(ids, return_index=True, return_inverse=True)
     of_row = of_row.astype(np.int64)
     n_rows = np.bincount(of_row)
-    n_positive = np.zeros_like(n_rows) if labels is None else np.bincount(of_row, weights=labels).astype(np.int64)
+    n_positive = np.zeros_like(n_rows) if labels is None else np.bincount(of_row, weights=labels > 0).astype(np.int64)
     return Cells(unique.astype(np.uint64), lons[first], lats[first], n_rows, n_positive, of_row), labels
 
 
@@ -89,6 +89,8 @@ def deal_cells_to_folds(
     """Deal the cells in the way that the study wants."""
     if config.kind == "leave_one_region_out":
         return _deal_regions(config.regions, cells)
+    if config.kind == "temporal":
+        raise SchemaError("A temporal hold-out is split by year, not by place: use dataset.temporal.temporal_fold.")
     if config.kind == "random":
         return _deal_cells(cells, n_folds, rng)
     return _deal_blocks({str(name): level for name, level in config.block_level.items()}, grid, cells, n_folds, rng)

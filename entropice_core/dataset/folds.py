@@ -29,9 +29,10 @@ from entropice_core.dataset.dealing import (
     deal_cells_to_folds,
     distinct_cells,
 )
+from entropice_core.dataset.pixels import pixel_groups
 from entropice_core.errors import ProvenanceError, TrainingError
 
-VERSION = "1"
+VERSION = "2"
 MAX_DEALS = 20
 
 
@@ -44,6 +45,7 @@ class Fold:
     name : name of the fold or region
     train, test : (n_train,), (n_test,) int64, sorted positions of rows
     n_buffer_dropped : rows that are neither tested nor trained on, as they lie within the buffer
+    n_pixel_dropped : rows beyond the buffer that are not trained on, as they share a source pixel with a test cell
     blocks : held-out blocks (cell ids of the block level); empty unless the folds are spatial blocks
     n_never_tested : rows that are in no test set of any fold, as they lie in no region
     """
@@ -54,6 +56,7 @@ class Fold:
     n_buffer_dropped: int = 0
     blocks: tuple[int, ...] = ()
     n_never_tested: int = 0
+    n_pixel_dropped: int = 0
 
 
 InnerFolds: TypeAlias = Callable[[Int64, Int64, int], list[Fold]]
@@ -85,8 +88,9 @@ def make_folds(
         Centres of the cells, degrees.
     seed : int
         Another seed deals the blocks otherwise.
-    y : (n,) of 0 and 1, optional
-        Balances the folds, and lets a deal that leaves one class in a training set be repeated, at most 20 times.
+    y : (n,) classes, optional
+        Balances the folds by rows above class 0, and lets a deal that leaves a training set without one of the classes
+        be repeated, at most 20 times; if it still lacks one, two classes at least must be there.
     n_folds : int, optional
         In place of ``config.n_folds`` (inner folds).
 
@@ -99,14 +103,19 @@ def make_folds(
     """
     cells, labels = distinct_cells(cell_ids, lon, lat, y)
     wanted = n_folds or config.n_folds
-    buffer_km = 0.0 if config.kind == "random" else config.buffer_km
+    at_random = config.kind == "random"
+    buffer_km = 0.0 if at_random else config.buffer_km
+    has_pixels = config.pixel_degrees > 0 and not at_random
+    pixels = pixel_groups(cells.lon, cells.lat, config.pixel_degrees) if has_pixels else None
     trouble = ""
     for attempt in range(1 if config.kind == "leave_one_region_out" else MAX_DEALS):
         deal = deal_cells_to_folds(config, grid, cells, wanted, np.random.default_rng([seed, attempt]))
-        folds = [_cut(deal, fold, cells, buffer_km) for fold in range(len(deal.names))]
-        trouble = _one_class(folds, labels)
-        if not trouble:
+        folds = [_cut(deal, fold, cells, buffer_km, pixels) for fold in range(len(deal.names))]
+        if not _lacks_a_class(folds, labels):
             return folds
+        trouble = _one_class(folds, labels)
+    if not trouble:
+        return folds
     raise TrainingError(
         f"{trouble} (tried {attempt + 1} ways of dealing); take more cells or years, fewer folds, smaller blocks or a "
         "smaller buffer_km."
@@ -173,14 +182,17 @@ def _check_apart(fold: Fold, group: npt.NDArray[np.generic], what: str) -> None:
         )
 
 
-def _cut(deal: Deal, fold: int, cells: Cells, buffer_km: float) -> Fold:
+def _cut(deal: Deal, fold: int, cells: Cells, buffer_km: float, pixels: Int64 | None) -> Fold:
     is_test = deal.fold_of_cell == fold
     is_near = ~is_test & _is_near(cells, is_test, buffer_km)
-    is_train = ~is_test & ~is_near
+    shares_pixel = np.zeros_like(is_test)
+    if pixels is not None:
+        shares_pixel = ~is_test & ~is_near & np.isin(pixels, pixels[is_test])
+    is_train = ~is_test & ~is_near & ~shares_pixel
     if not is_train.any():
         raise TrainingError(
-            f"Fold {deal.names[fold]!r} has no training cell outside folds.buffer_km = {buffer_km:g}: "
-            "choose a smaller buffer or a larger study area."
+            f"Fold {deal.names[fold]!r} has no training cell outside folds.buffer_km = {buffer_km:g} and the pixels of "
+            "its test cells: choose a smaller buffer or a larger study area."
         )
     blocks = () if deal.block_of_cell is None else tuple(np.unique(deal.block_of_cell[is_test]).tolist())
     return Fold(
@@ -190,6 +202,7 @@ def _cut(deal: Deal, fold: int, cells: Cells, buffer_km: float) -> Fold:
         n_buffer_dropped=int(cells.n_rows[is_near].sum()),
         blocks=blocks,
         n_never_tested=int(cells.n_rows[deal.fold_of_cell < 0].sum()),
+        n_pixel_dropped=int(cells.n_rows[shares_pixel].sum()),
     )
 
 
@@ -218,13 +231,19 @@ def _on_ellipsoid(lon: Float64, lat: Float64) -> Float64:
     return np.column_stack([x, y, normal * (1 - e2) * np.sin(phi)])
 
 
+def _lacks_a_class(folds: Sequence[Fold], y: Int64 | None) -> bool:
+    if y is None:
+        return False
+    wanted = max(np.unique(y).size, 2)
+    return any(np.unique(y[fold.train]).size < wanted for fold in folds)
+
+
 def _one_class(folds: Sequence[Fold], y: Int64 | None) -> str:
     """Say which training set has one class only; empty when none has."""
     if y is None:
         return ""
     for fold in folds:
-        n_positive = int(y[fold.train].sum())
-        if n_positive in (0, fold.train.size):
-            what = "no positive row" if n_positive == 0 else "only positive rows"
+        if np.unique(y[fold.train]).size < 2:
+            what = "no positive row" if y[fold.train].max() == 0 else "only positive rows"
             return f"The training set of fold {fold.name!r} has {what} among {fold.train.size}"
     return ""

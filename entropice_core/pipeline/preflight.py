@@ -7,7 +7,7 @@ from entropice_core.errors import ConfigError
 from entropice_core.models.base import load_module
 from entropice_core.pipeline.graph import build_graph
 from entropice_core.pipeline.product import Context
-from entropice_core.training.problem import list_candidates
+from entropice_core.training.candidates import list_candidates
 
 COARSEST = {"h3": (0, 2), "healpix": (2, 4)}
 """Levels of blocks that make sense: finer ones are no larger than what neighbours share."""
@@ -27,7 +27,7 @@ def preflight(study: Study, settings: Settings) -> Iterator[str]:
     for grid in study.study.grids:
         _check_blocks(study, grid)
     for name, config in study.models.items():
-        for params in list_candidates(config):
+        for params in list_candidates(config, study.study.seed):
             _check_model(name, config.model, params)
     if settings.data is None and not settings.is_generated(study):
         yield "ENTROPICE_DATA is not set: the input files were not looked for."

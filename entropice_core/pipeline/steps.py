@@ -103,11 +103,11 @@ def training_set(context: Context, partition: Partition, _: Path) -> Built:
 
 def model(name: str, context: Context, partition: Partition, folder: Path) -> Built:
     """Validate, calibrate and fit one model."""
-    from entropice_core.training.train import train_model
+    from entropice_core.training.train import COST, train_model
 
     table = context.open("training_set", partition).load()
     summary = train_model(name, context.study, context.grid(partition), table, folder, context.say)
-    return Built(folder, counts=summary)
+    return Built(folder, counts=summary, volatile=(COST,))
 
 
 def track_model(name: str, context: Context, partition: Partition) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from entropice_core.dataset.dealing import BlockGrid
 from entropice_core.dataset.folds import Fold, InnerFolds, inner_folds_maker, make_folds
 from entropice_core.errors import SchemaError
 from entropice_core.training.nested_cv import nested_cv
-from entropice_core.training.problem import Problem, Progress, child_seed, learn_edge
+from entropice_core.training.problem import Problem, Progress, child_seed
 from entropice_core.training.results import CVResult
 
-VERSION = "1"
+VERSION = "2"
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
@@ -31,10 +31,10 @@ class Permuted:
 
     Attributes
     ----------
-    cv : the same procedure on permuted densities
+    cv : the same procedure on permuted labels
     mean_auc : mean over the folds in which it is defined
     chance_low, chance_high : three standard errors about 1/2, for cells as the independent units
-    n_cells, n_cells_kept : all cells, and those that kept their own densities (no other cell has the same years)
+    n_cells, n_cells_kept : all cells, and those that kept their own labels (no other cell has the same years)
     """
 
     cv: CVResult
@@ -73,47 +73,47 @@ def permuted_labels(
     cell_ids : (n,) uint64
     years : (n,) integers
     """
-    density, n_cells, n_kept = permute_densities(problem.density, cell_ids, years, child_seed(seed, "permuted"))
-    cv = nested_cv(replace(problem, density=density), folds, inner_folds, child_seed(seed, "permuted-cv"), progress)
+    giver, n_cells, n_kept = permute_cells(cell_ids, years, child_seed(seed, "permuted"))
+    count = None if problem.count is None else problem.count[giver]
+    permuted = replace(problem, density=problem.density[giver], count=count, places=None)
+    cv = nested_cv(permuted, folds, inner_folds, child_seed(seed, "permuted-cv"), progress)
     mean_auc = cv.summary()["raw"]["roc_auc"]["mean"]
-    rows_per_cell = len(density) / n_cells
+    rows_per_cell = len(giver) / n_cells
     width = 3 * _chance_sd(cv, rows_per_cell)
     return Permuted(cv, mean_auc, 0.5 - width, 0.5 + width, n_cells, n_kept)
 
 
-def permute_densities(
-    density: npt.ArrayLike, cell_ids: npt.ArrayLike, years: npt.ArrayLike, seed: int
-) -> tuple[Float64, int, int]:
-    """Give each cell the densities of another cell that was observed in the same years.
+def permute_cells(cell_ids: npt.ArrayLike, years: npt.ArrayLike, seed: int) -> tuple[Int64, int, int]:
+    """Give each cell the labels of another cell that was observed in the same years.
 
     Whole cells are moved, all their years together: single rows would lose the likeness of years, and the control
-    would be easier to pass than the study. The densities of each year stay the same as a set.
+    would be easier to pass than the study. The labels of each year stay the same as a set.
 
     Returns
     -------
-    permuted : (n,) float64
+    giver : (n,) int64, the row whose label each row gets
     n_cells : number of cells
-    n_kept : cells whose years no other cell has, which keep their densities
+    n_kept : cells whose years no other cell has, which keep their labels
 
-    >>> permute_densities([0.1, 0.2, 0.3, 0.4], [7, 7, 8, 8], [2018, 2019, 2018, 2019], seed=1)[0].tolist()
-    [0.3, 0.4, 0.1, 0.2]
+    >>> permute_cells([7, 7, 8, 8], [2018, 2019, 2018, 2019], seed=1)[0].tolist()
+    [2, 3, 0, 1]
     """
-    values, ids, when = np.asarray(density, dtype=np.float64), np.asarray(cell_ids), np.asarray(years)
-    if not values.shape == ids.shape == when.shape:
-        raise SchemaError(f"Densities {values.shape}, cells {ids.shape} and years {when.shape} must be of one length.")
+    ids, when = np.asarray(cell_ids), np.asarray(years)
+    if ids.shape != when.shape:
+        raise SchemaError(f"Cells {ids.shape} and years {when.shape} must be of one length.")
     order = np.lexsort((when, ids))
     starts = np.unique(ids[order], return_index=True)[1]
     rows_of_cell = np.split(order, starts[1:])
     by_years: dict[tuple[int, ...], list[int]] = {}
     for cell, rows in enumerate(rows_of_cell):
         by_years.setdefault(tuple(when[rows].tolist()), []).append(cell)
-    permuted, rng = values.copy(), np.random.default_rng(seed)
+    giver, rng = np.arange(ids.size, dtype=np.int64), np.random.default_rng(seed)
     for pattern in sorted(by_years):
         cells = rng.permutation(by_years[pattern])
-        for taker, giver in zip(cells, np.roll(cells, 1), strict=True):  # one ring: no cell gets its own
-            permuted[rows_of_cell[taker]] = values[rows_of_cell[giver]]
+        for taker, other in zip(cells, np.roll(cells, 1), strict=True):  # one ring: no cell gets its own
+            giver[rows_of_cell[taker]] = rows_of_cell[other]
     n_kept = sum(len(cells) for cells in by_years.values() if len(cells) == 1)
-    return permuted, len(rows_of_cell), n_kept
+    return giver, len(rows_of_cell), n_kept
 
 
 def random_cv(
@@ -128,7 +128,7 @@ def random_cv(
 ) -> CVResult:
     """Run the same nested cross-validation with cells dealt at random, inside and outside, without a buffer."""
     at_random = config.model_copy(update={"kind": "random"})
-    y = (problem.density > learn_edge(problem.target, problem.density)).astype(np.int64)
+    y = problem.rough_classes()
     folds = make_folds(at_random, grid, cell_ids, lon, lat, child_seed(seed, "random-folds"), y=y)
     inner = inner_folds_maker(at_random, grid, cell_ids, lon, lat)
     return nested_cv(problem, folds, inner, child_seed(seed, "random-cv"), progress)
@@ -142,7 +142,7 @@ def _chance_sd(cv: CVResult, rows_per_cell: float) -> float:
     """
     variances = []
     for fold in cv.folds:
-        positive, negative = fold.y.sum() / rows_per_cell, (1 - fold.y).sum() / rows_per_cell
+        positive, negative = (fold.y > 0).sum() / rows_per_cell, (fold.y == 0).sum() / rows_per_cell
         if positive > 0 and negative > 0:
             variances.append((positive + negative + 1) / (12 * positive * negative))
     return float(np.sqrt(np.sum(variances)) / len(variances)) if variances else 0.5

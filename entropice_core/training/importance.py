@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from entropice_core.errors import SchemaError
-from entropice_core.training.metrics import log_loss
+from entropice_core.training.class_metrics import class_log_loss
 from entropice_core.training.problem import Problem, child_seed
 from entropice_core.training.results import CVResult, FoldResult, plain
 
@@ -139,7 +139,7 @@ def _over_folds(
     increase = np.empty((len(cv.folds), n_repeats, len(names)))
     for i, fold in enumerate(cv.folds):
         X = problem.X[fold.test]
-        base = log_loss(fold.y, fold.p)
+        base = class_log_loss(fold.y, fold.proba)
         for j, name in enumerate(names):
             rng = np.random.default_rng(child_seed(seed, "importance", fold.name, name))
             increase[i, :, j] = [_shuffled_loss(fold, X, columns[j], rng) - base for _ in range(n_repeats)]
@@ -149,7 +149,7 @@ def _over_folds(
 def _shuffled_loss(fold: FoldResult, X: Float64, columns: Int64, rng: np.random.Generator) -> float:
     shuffled = X.copy()
     shuffled[:, columns] = X[rng.permutation(len(X))][:, columns]
-    return log_loss(fold.y, fold.calibrator(fold.fitted.predict_proba(shuffled)[:, 1]))
+    return class_log_loss(fold.y, fold.predict(shuffled))
 
 
 def _spread(values: Float64) -> float:

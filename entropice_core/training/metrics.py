@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from entropice_core.errors import SchemaError
 
-VERSION = "1"
+VERSION = "2"
 Float64 = npt.NDArray[np.float64]
 N_BINS = 10
 EPSILON = float(np.finfo(np.float64).eps)  # a certain and wrong forecast costs 36 nats, not infinitely many
@@ -25,6 +25,7 @@ def score(
     sample_weight: npt.ArrayLike | None = None,
     *,
     base_rate: float | None = None,
+    climatology: npt.ArrayLike | None = None,
 ) -> Scores:
     """Score the probabilities of one set of rows.
 
@@ -35,7 +36,10 @@ def score(
     sample_weight : (n,) float64, optional
     base_rate : float, optional
         Prevalence of the training rows: the forecast that ``brier_skill`` and ``log_loss_skill`` compare with, and
-        the threshold of ``balanced_accuracy``. Without it the prevalence of these rows is taken.
+        the threshold of ``balanced_accuracy``, ``f1`` and ``f2``. Without it the prevalence of these rows is taken.
+    climatology : (n,) float64, optional
+        A static forecast (``training.climatology``) that ``climatology_brier_skill`` and
+        ``climatology_log_loss_skill`` compare with; without it they are left out.
 
     Returns
     -------
@@ -43,8 +47,9 @@ def score(
         ``n``, ``n_positive``, ``prevalence``, ``mean_p``, ``log_loss`` (nats), ``brier``; ``reliability`` (low is
         good), ``resolution``, ``uncertainty`` and ``within_bins``, with brier = reliability - resolution +
         uncertainty + within_bins (Murphy 1973; within-bin part Stephenson et al. 2008, doi:10.1175/2007WAF2006116.1);
-        ``ece`` over ten bins of equal mass; ``roc_auc``, ``average_precision``, ``balanced_accuracy`` (NaN where one
-        class is missing); ``brier_skill``, ``log_loss_skill``.
+        ``ece`` over ten bins of equal mass; ``roc_auc``, ``average_precision``, ``balanced_accuracy``, ``f1``, ``f2``
+        (the last counts a missed slump four times a false alarm; NaN where one class is missing); ``brier_skill``,
+        ``log_loss_skill``.
 
     Examples
     --------
@@ -69,9 +74,15 @@ def score(
         "roc_auc": _roc_auc(labels, probability, weight),
         "average_precision": _average_precision(labels, probability, weight),
         "balanced_accuracy": _balanced_accuracy(labels, probability, weight, rate),
+        "f1": _f_beta(labels, probability, weight, rate, 1.0),
+        "f2": _f_beta(labels, probability, weight, rate, 2.0),
         "brier_skill": _skill(brier, _brier(labels, baseline, weight)),
         "log_loss_skill": _skill(loss, log_loss(labels, baseline, weight)),
     }
+    if climatology is not None:
+        static = np.asarray(climatology, dtype=np.float64)
+        scores["climatology_brier_skill"] = _skill(brier, _brier(labels, static, weight))
+        scores["climatology_log_loss_skill"] = _skill(loss, log_loss(labels, static, weight))
     return scores
 
 
@@ -132,8 +143,9 @@ def summarise(folds: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float
     >>> summarise([{"roc_auc": 0.8}, {"roc_auc": float("nan")}, {"roc_auc": 0.6}])["roc_auc"]["n_folds_defined"]
     2.0
     """
-    names = list(folds[0]) if folds else []
-    return {name: _summary(np.array([fold[name] for fold in folds], dtype=np.float64)) for name in names}
+    names = list(dict.fromkeys(name for fold in folds for name in fold))
+    nothing = float("nan")
+    return {name: _summary(np.array([fold.get(name, nothing) for fold in folds])) for name in names}
 
 
 def _summary(values: Float64) -> dict[str, float]:
@@ -220,6 +232,16 @@ def _balanced_accuracy(labels: Float64, probability: Float64, weight: Float64, t
     if of_positive.sum() <= 0 or of_negative.sum() <= 0:
         return float("nan")
     return float((of_positive @ claims / of_positive.sum() + of_negative @ ~claims / of_negative.sum()) / 2)
+
+
+def _f_beta(labels: Float64, probability: Float64, weight: Float64, threshold: float, beta: float) -> float:
+    """Return (1 + b2) hits / ((1 + b2) hits + b2 misses + false alarms) (van Rijsbergen 1979)."""
+    claims = probability >= threshold
+    positive = weight * labels
+    if positive.sum() <= 0 or positive.sum() >= weight.sum():
+        return float("nan")
+    hits, misses, false = positive @ claims, positive @ ~claims, (weight * (1 - labels)) @ claims
+    return float((1 + beta**2) * hits / ((1 + beta**2) * hits + beta**2 * misses + false))
 
 
 def _skill(value: float, baseline: float) -> float:

@@ -13,21 +13,14 @@ import numpy as np
 
 from entropice_core.dataset.folds import Fold, InnerFolds
 from entropice_core.errors import TrainingError
-from entropice_core.training.metrics import score
-from entropice_core.training.problem import (
-    Params,
-    Problem,
-    Progress,
-    Steps,
-    check_problem,
-    child_seed,
-    learn_edge,
-    list_candidates,
-)
+from entropice_core.training.candidates import list_candidates
+from entropice_core.training.class_metrics import class_shares, score_forecast
+from entropice_core.training.climatology import climatology_forecast
+from entropice_core.training.problem import Params, Problem, Progress, Steps, check_problem, child_seed
 from entropice_core.training.results import CVResult, FinalModel, FoldResult
-from entropice_core.training.search import choose, fit_rows, needs_folds, refuse_one_class
+from entropice_core.training.search import choose, fit_rows, n_fits, needs_folds
 
-VERSION = "1"
+VERSION = "2"
 
 
 def nested_cv(
@@ -49,9 +42,9 @@ def nested_cv(
     TrainingError
         When a class is missing or inner folds cannot be made; the message names the outer fold.
     """
-    candidates = list_candidates(problem.config)
+    candidates = list_candidates(problem.config, seed)
     check_problem(problem, folds, candidates)
-    step = Steps(progress, len(folds) * (len(candidates) + 1))
+    step = Steps(progress, len(folds) * (n_fits(problem, candidates) + 1))
     results = [_outer_fold(problem, fold, candidates, inner_folds, seed, step) for fold in folds]
     return _collect(results, len(problem.X))
 
@@ -59,21 +52,26 @@ def nested_cv(
 def fit_final(problem: Problem, folds: Sequence[Fold], seed: int, progress: Progress | None = None) -> FinalModel:
     """Choose and calibrate on the out-of-fold predictions of all rows, then fit on all rows."""
     started = time.perf_counter()
-    candidates = list_candidates(problem.config)
+    candidates = list_candidates(problem.config, seed)
     check_problem(problem, folds, candidates)
-    step = Steps(progress, len(candidates) + 1)
-    edge = learn_edge(problem.target, problem.density)
-    y = (problem.density > edge).astype(np.int64)
-    rows = np.arange(len(y), dtype=np.int64)
-    refuse_one_class(y, edge)
+    step = Steps(progress, n_fits(problem, candidates) + 1)
+    rows = np.arange(len(problem.density), dtype=np.int64)
+    classes = problem.learn_classes(rows)
+    y = problem.classify(classes, rows)
     used = folds if needs_folds(problem, candidates) else []
     choice = choose(problem, rows, y, used, candidates, child_seed(seed, "final"), step, "final")
     step.next("final: fit on all rows")
     model_seed = child_seed(seed, "final", "fit")
-    fitted = fit_rows(problem, choice.params, rows, y, model_seed)
-    seconds = time.perf_counter() - started
     return FinalModel(
-        fitted, choice.calibrator, edge, choice.params, choice.candidates, len(y), int(y.sum()), model_seed, seconds
+        fitted=fit_rows(problem, choice.params, rows, y, model_seed),
+        calibrator=choice.calibrator,
+        classes=classes,
+        params=choice.params,
+        candidates=choice.candidates,
+        n_rows=len(y),
+        n_positive=int((y > 0).sum()),
+        seed=model_seed,
+        seconds=time.perf_counter() - started,
     )
 
 
@@ -81,39 +79,46 @@ def _outer_fold(
     problem: Problem, fold: Fold, candidates: list[Params], inner_folds: InnerFolds, seed: int, step: Steps
 ) -> FoldResult:
     started = time.perf_counter()
-    edge = learn_edge(problem.target, problem.density[fold.train])
-    y_train = (problem.density[fold.train] > edge).astype(np.int64)
-    y_test = (problem.density[fold.test] > edge).astype(np.int64)
     own_seed = child_seed(seed, "outer", fold.name)
     try:
-        refuse_one_class(y_train, edge)
+        classes = problem.learn_classes(fold.train)
+        y_train, y_test = problem.classify(classes, fold.train), problem.classify(classes, fold.test)
         inner = inner_folds(fold.train, y_train, own_seed) if needs_folds(problem, candidates) else []
         choice = choose(problem, fold.train, y_train, inner, candidates, own_seed, step, fold.name)
         step.next(f"{fold.name}: refit")
         fitted = fit_rows(problem, choice.params, fold.train, y_train, child_seed(own_seed, "fit"))
     except TrainingError as error:
         raise TrainingError(f"Outer fold {fold.name!r}: {error}") from error
-    p_raw = fitted.predict_proba(problem.X[fold.test])[:, 1]
-    p = choice.calibrator(p_raw)
-    base_rate = float(y_train.mean())
+    proba_raw = fitted.predict_proba(problem.X[fold.test])
+    proba = choice.calibrator(proba_raw)
+    weight, train_weight = problem.weights_of(fold.test), problem.weights_of(fold.train)
+    against = {
+        "shares": class_shares(y_train, classes.n_classes, train_weight),
+        "climatology": None
+        if problem.places is None
+        else climatology_forecast(problem.places, fold.train, fold.test, y_train, classes.n_classes, train_weight),
+    }
     return FoldResult(
         name=fold.name,
-        edge=edge,
+        classes=classes,
         params=choice.params,
         candidates=choice.candidates,
         calibrator=choice.calibrator,
-        raw=score(y_test, p_raw, base_rate=base_rate),
-        calibrated=score(y_test, p, base_rate=base_rate),
+        raw=score_forecast(y_test, proba_raw, weight, **against),
+        calibrated=score_forecast(y_test, proba, weight, **against),
         n_train=fold.train.size,
         n_test=fold.test.size,
         n_buffer_dropped=fold.n_buffer_dropped,
+        n_pixel_dropped=fold.n_pixel_dropped,
         n_inner_folds=len(inner),
+        n_unseen=choice.n_unseen,
         preprocess=fitted.report(),
         seconds=time.perf_counter() - started,
         test=fold.test,
         y=y_test,
-        p_raw=p_raw,
-        p=p,
+        proba_raw=proba_raw,
+        proba=proba,
+        weight=weight,
         fitted=fitted,
     )
 
@@ -126,8 +131,9 @@ def _collect(results: list[FoldResult], n_rows: int) -> CVResult:
         folds=results,
         row=row[order],
         fold=np.concatenate([np.full(r.test.size, i, dtype=np.int64) for i, r in enumerate(results)])[order],
-        p_raw=np.concatenate([r.p_raw for r in results])[order],
-        p=np.concatenate([r.p for r in results])[order],
+        proba_raw=np.concatenate([r.proba_raw for r in results])[order],
+        proba=np.concatenate([r.proba for r in results])[order],
         y=np.concatenate([r.y for r in results])[order],
+        weight=None if results[0].weight is None else np.concatenate([r.weight for r in results])[order],
         n_never_tested=n_rows - int(np.unique(row).size),
     )

@@ -1,8 +1,9 @@
 """Keep a model as arrays and JSON in a folder; nothing that is loaded can run code.
 
 ``arrays.npz`` holds the arrays (read with ``allow_pickle=False``), ``model.json`` the rest: the model's name and
-version, its features with units, the class edge, the calibration, and a digest of the arrays. The same model gives
-the same bytes, as zip entries are stored uncompressed, sorted, and without the time of writing.
+version, its grid, its features with units, the edges between its classes, its calibration, and digests of the arrays
+and of the description itself, so that a changed edge is found as surely as a changed tree. The same model gives the
+same bytes, as zip entries are stored uncompressed, sorted, and without the time of writing.
 """
 
 import hashlib
@@ -17,16 +18,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from entropice_core.dataset.classes import ClassEdges
 from entropice_core.errors import ProvenanceError, SchemaError, StoreError
 from entropice_core.models.base import Arrays, Estimator, Predictor, load_module
 from entropice_core.training.calibrate import Calibrator
 from entropice_core.training.results import plain
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ARRAYS_FILE = "arrays.npz"
 MODEL_FILE = "model.json"
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-KEYS = ("schema_version", "model", "model_version", "features", "edge_m2_per_m2", "calibrator", "meta", "arrays")
+KEYS = (
+    "schema_version",
+    "model",
+    "model_version",
+    "grid",
+    "features",
+    "classes",
+    "calibrator",
+    "meta",
+    "arrays",
+    "sha256",
+)
 
 Float64 = npt.NDArray[np.float64]
 
@@ -46,8 +59,9 @@ class LoadedModel:
     Attributes
     ----------
     model, version : name and version of its module
+    grid : key of the grid whose cells it was trained on
     features : columns of X, in this order
-    edge : density (m2 m-2) above which a row is positive
+    edges : the classes that it tells apart, see ``dataset.classes``
     predictor : uncalibrated model
     calibrator : what makes its probabilities mean what they say
     extras : what the caller of ``save_model`` added
@@ -56,8 +70,9 @@ class LoadedModel:
 
     model: str
     version: str
+    grid: str
     features: tuple[Feature, ...]
-    edge: float
+    edges: ClassEdges
     predictor: Predictor
     calibrator: Calibrator
     extras: dict[str, Any]
@@ -68,14 +83,36 @@ class LoadedModel:
         """Names of the columns of X."""
         return tuple(feature.name for feature in self.features)
 
+    @property
+    def edge(self) -> float:
+        """Density (m2 m-2) or count above which a row is not of the first class."""
+        return self.edges.edges[0]
+
+    @property
+    def feature_set(self) -> str:
+        """Digest of the names, order and units of the features."""
+        return digest_features(self.features)
+
     def predict_proba(self, X: npt.ArrayLike, feature_names: Sequence[str] | None = None) -> Float64:
-        """Return the calibrated probability : (n,) of a density above ``edge``, for X : (n, n_features).
+        """Return the calibrated probability of each class : (n, n_classes), for X : (n, n_features).
 
         With ``feature_names`` the columns of X are checked by name.
         """
         if feature_names is not None:
             self.check_features(feature_names)
-        return self.calibrator(self.predictor.predict_proba(X)[:, 1])
+        return self.calibrator(self.predictor.predict_proba(X))
+
+    def check_fits(self, grid: str, features: Sequence[Feature]) -> None:
+        """Refuse cells of another grid, and another feature set, by their digests."""
+        if grid != self.grid:
+            raise ProvenanceError(
+                f"Model {self.model!r} was trained on cells of {self.grid} and was asked about cells of {grid}: a "
+                "density depends on the size of the cell; train a model on that grid."
+            )
+        given = digest_features(features)
+        if given == self.feature_set:
+            return
+        self.check_features([f.name for f in features], [f.unit for f in features])
 
     def check_features(self, names: Sequence[str], units: Sequence[str] | None = None) -> None:
         """Refuse columns that are not those of the training, by name, order and unit."""
@@ -105,7 +142,8 @@ def save_model(
     module_name: str,
     fitted: Estimator,
     calibrator: Calibrator,
-    target_edge: float,
+    classes: ClassEdges,
+    grid: str,
     features: Sequence[Feature],
     extras: Mapping[str, Any] | None = None,
 ) -> str:
@@ -117,7 +155,8 @@ def save_model(
     module_name : the model's name in the registry
     fitted : what ``build(...).fit(...)`` returned
     calibrator : fitted on out-of-fold predictions
-    target_edge : density, m2 m-2
+    classes : the edges between its classes, learned on its training rows
+    grid : key of the grid, such as "h3-4"
     features : columns of X with units
     extras : JSON-able values to keep beside the model (seed, parameters, counts)
     """
@@ -135,13 +174,15 @@ def save_model(
         "schema_version": SCHEMA_VERSION,
         "model": module_name,
         "model_version": module.VERSION,
+        "grid": grid,
         "features": [{"name": f.name, "unit": f.unit} for f in features],
-        "edge_m2_per_m2": float(target_edge),
+        "classes": classes.to_dict(),
         "calibrator": calibrator.to_dict(),
         "meta": meta,
         "arrays": {"file": ARRAYS_FILE, "sha256": digest},
         "extras": plain(dict(extras or {})),
     }
+    description["sha256"] = digest_description(description)
     text = json.dumps(description, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     write_npz(folder / ARRAYS_FILE, arrays)
@@ -169,6 +210,10 @@ def load_model(folder: Path) -> LoadedModel:
             f"{folder / MODEL_FILE} holds model {name!r} of version {version!r}, and this code is version "
             f"{module.VERSION!r}: train it again."
         )
+    if digest_description(description) != description["sha256"]:
+        raise StoreError(
+            f"{folder / MODEL_FILE} was changed after it was written (its digest differs): build the model again."
+        )
     arrays = read_npz(folder / ARRAYS_FILE)
     digest = digest_arrays(arrays)
     if digest != description["arrays"]["sha256"]:
@@ -180,13 +225,25 @@ def load_model(folder: Path) -> LoadedModel:
     return LoadedModel(
         model=name,
         version=version,
+        grid=str(description["grid"]),
         features=features,
-        edge=float(description["edge_m2_per_m2"]),
+        edges=ClassEdges.from_dict(description["classes"]),
         predictor=module.from_arrays(arrays, description["meta"]),
         calibrator=Calibrator.from_dict(description["calibrator"]),
         extras=dict(description.get("extras", {})),
         digest=digest,
     )
+
+
+def digest_features(features: Sequence[Feature]) -> str:
+    """Return the sha256 over the names and units of features, in their order."""
+    return hashlib.sha256(json.dumps([[f.name, f.unit] for f in features]).encode()).hexdigest()
+
+
+def digest_description(description: Mapping[str, Any]) -> str:
+    """Return the sha256 of a description as JSON, less its own digest."""
+    rest = {key: value for key, value in description.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def digest_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> str:

@@ -6,22 +6,33 @@ Nothing is fitted here.
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from entropice_core.config import ModelConfig, TargetConfig
+from entropice_core.dataset.classes import ClassEdges, Rule, learn_classes
 from entropice_core.dataset.folds import Fold
-from entropice_core.errors import ConfigError, SchemaError, TrainingError
+from entropice_core.errors import SchemaError, TrainingError
 from entropice_core.models.base import ModelModule
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
+UInt64 = npt.NDArray[np.uint64]
 Params: TypeAlias = dict[str, Any]
 Progress: TypeAlias = Callable[[int, int, str], None]
 """(steps done, steps in all, what is being done)"""
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where and when the rows are: cell_ids (n,) uint64; lon, lat (n,) float64, degrees; year (n,) int."""
+
+    cell_ids: UInt64
+    lon: Float64
+    lat: Float64
+    year: Int64
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +45,12 @@ class Problem:
     config : its fixed parameters and its search
     X : (n, n_features) float64, NaN = missing
     density : (n,) float64, m2 m-2, all finite
-    target : which densities are positive
+    target : which densities or counts make which class
     feature_names : names of the columns of X
-    calibration : "logistic" or "none"
+    calibration : kind of calibration, see ``training.calibrate``
+    count : (n,) float64, slumps per cell; only for classes of counts
+    weight : (n,) float64, mean 1, what a row counts in fits, calibration and scores; None = each the same
+    places : where the rows are; None leaves out the scores against the climatology
     """
 
     module: ModelModule
@@ -46,31 +60,48 @@ class Problem:
     target: TargetConfig
     feature_names: tuple[str, ...]
     calibration: str = "logistic"
+    count: Float64 | None = None
+    weight: Float64 | None = None
+    places: Places | None = None
 
+    @property
+    def values(self) -> Float64:
+        """What is put into classes : (n,), densities in m2 m-2 or counts."""
+        return self.count if self.target.task == "count_class" and self.count is not None else self.density
 
-def learn_edge(target: TargetConfig, density: npt.ArrayLike) -> float:
-    """Learn the density above which a row is positive, from training rows only.
+    def learn_classes(self, rows: Int64) -> ClassEdges:
+        """Learn the edges between the classes from some rows, the training rows of a fold.
 
-    >>> learn_edge(TargetConfig(inventory="darts", positive="density_above_quantile", quantile=0.75), [0, 1, 2, 3, 4])
-    3.0
-    """
-    values = np.asarray(density, dtype=np.float64)
-    if target.positive == "presence":
-        return 0.0
-    return float(np.quantile(values, target.quantile))
+        Raises
+        ------
+        TrainingError
+            When a class would have no row among them.
+        """
+        target, values, density = self.target, self.values[rows], self.density[rows]
+        if target.task == "binary":
+            rule: Rule = "presence" if target.positive == "presence" else "above_quantile"
+            return learn_classes(values, rule=rule, quantile=target.quantile)
+        return learn_classes(
+            values,
+            rule="given" if target.edges else "quantiles",
+            quantity="count" if target.task == "count_class" else "density",
+            density=density,
+            n_classes=target.n_classes,
+            edges=target.edges,
+        )
 
+    def classify(self, classes: ClassEdges, rows: Int64) -> Int64:
+        """Give the class of some rows : (n_rows,) int64."""
+        return classes.apply(self.values[rows])
 
-def list_candidates(config: ModelConfig) -> list[Params]:
-    """List the parameters of every candidate of a search, the last name varying fastest.
+    def weights_of(self, rows: Int64) -> Float64 | None:
+        """Give the weights of some rows, or None."""
+        return None if self.weight is None else self.weight[rows]
 
-    >>> list_candidates(ModelConfig(model="espa", params={"n_init": 4}, search={"eps_w": [0.1, 0.3]}))
-    [{'n_init': 4, 'eps_w': 0.1}, {'n_init': 4, 'eps_w': 0.3}]
-    """
-    both = sorted(set(config.params) & set(config.search))
-    if both:
-        raise ConfigError(f"Model {config.model!r} has {', '.join(both)} in params and in search: keep one of them.")
-    names = list(config.search)
-    return [{**config.params, **dict(zip(names, values, strict=True))} for values in product(*config.search.values())]
+    def rough_classes(self) -> Int64:
+        """Give the classes of all rows by edges from all rows: only for dealing rows to folds, never for learning."""
+        rows = np.arange(len(self.density), dtype=np.int64)
+        return self.classify(self.learn_classes(rows), rows)
 
 
 def child_seed(seed: int, *names: str) -> int:
@@ -108,7 +139,9 @@ def check_problem(problem: Problem, folds: Sequence[Fold], candidates: Sequence[
     if not np.isfinite(problem.density).all():
         n_bad = int((~np.isfinite(problem.density)).sum())
         raise SchemaError(f"{n_bad} of {n} densities are not finite: keep observed rows only.")
+    if problem.target.task == "count_class" and problem.count is None:
+        raise SchemaError("task = 'count_class' needs the counts of the rows: give Problem(count=...).")
     if not folds:
         raise TrainingError("There is no fold to test on: make folds first.")
     for params in candidates:
-        problem.module.build(params, 0, problem.feature_names)
+        problem.module.build(params, 0, problem.feature_names, problem.target.n_learned)

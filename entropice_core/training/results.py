@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from entropice_core.dataset.classes import ClassEdges
 from entropice_core.models.base import Estimator
 from entropice_core.training.calibrate import Calibrator
-from entropice_core.training.metrics import Scores, score, summarise
+from entropice_core.training.class_metrics import score_forecast
+from entropice_core.training.metrics import Scores, summarise
 from entropice_core.training.problem import Params
 
 Float64 = npt.NDArray[np.float64]
@@ -24,11 +26,18 @@ Int64 = npt.NDArray[np.int64]
 class FoldResult:
     """One outer fold: what was learned on its training rows and how it did on its test rows.
 
-    ``edge`` : density (m2 m-2) above which a row is positive; ``fitted`` stays in memory only, for importances.
+    Attributes
+    ----------
+    classes : edges between the classes, learned on the training rows
+    y : (n_test,) int64, classes of the test rows by these edges
+    proba_raw, proba : (n_test, n_classes) float64, before and after calibration
+    weight : (n_test,) float64, or None
+    n_unseen : fits on inner folds whose training rows lacked a class
+    fitted : stays in memory only, for importances
     """
 
     name: str
-    edge: float
+    classes: ClassEdges
     params: Params
     candidates: list[dict[str, Any]]
     calibrator: Calibrator
@@ -37,20 +46,44 @@ class FoldResult:
     n_train: int
     n_test: int
     n_buffer_dropped: int
+    n_pixel_dropped: int
     n_inner_folds: int
+    n_unseen: int
     preprocess: dict[str, Any]
     seconds: float
     test: Int64 = field(repr=False)
     y: Int64 = field(repr=False)
-    p_raw: Float64 = field(repr=False)
-    p: Float64 = field(repr=False)
+    proba_raw: Float64 = field(repr=False)
+    proba: Float64 = field(repr=False)
+    weight: Float64 | None = field(repr=False)
     fitted: Estimator = field(repr=False)
+
+    @property
+    def edge(self) -> float:
+        """Density (m2 m-2) or count above which a row is not of the first class."""
+        return self.classes.edges[0]
+
+    @property
+    def p_raw(self) -> Float64:
+        """Raw probability : (n_test,) of any class but the first."""
+        return _positive(self.proba_raw)
+
+    @property
+    def p(self) -> Float64:
+        """Calibrated probability : (n_test,) of any class but the first."""
+        return _positive(self.proba)
+
+    def predict(self, X: Float64) -> Float64:
+        """Return calibrated probabilities : (n, n_classes) of other rows, by the model of this fold."""
+        return self.calibrator(self.fitted.predict_proba(X))
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a report needs as JSON-able values; no rows, no model, no seconds."""
         names = ("name", "edge", "params", "candidates", "raw", "calibrated", "n_train", "n_test", "n_buffer_dropped")
-        report = {name: getattr(self, name) for name in (*names, "n_inner_folds", "preprocess")}
-        return {**report, "calibrator": self.calibrator.to_dict()}
+        more = ("n_pixel_dropped", "n_inner_folds", "n_unseen", "preprocess")
+        report = {name: getattr(self, name) for name in (*names, *more)}
+        edges = {"edges": list(self.classes.edges), "class_rows": list(self.classes.n_rows)}
+        return {**report, **edges, "calibrator": self.calibrator.to_dict()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,18 +95,30 @@ class CVResult:
     folds : results in the order of the folds
     row : (m,) int64, tested rows, ascending
     fold : (m,) int64, position in ``folds``
-    p_raw, p : (m,) float64, before and after calibration
-    y : (m,) int64, by the edge of the row's fold
+    proba_raw, proba : (m, n_classes) float64, before and after calibration
+    y : (m,) int64, classes by the edges of the row's fold
+    weight : (m,) float64, or None
     n_never_tested : rows in no test set
     """
 
     folds: list[FoldResult]
     row: Int64
     fold: Int64
-    p_raw: Float64
-    p: Float64
+    proba_raw: Float64
+    proba: Float64
     y: Int64
+    weight: Float64 | None
     n_never_tested: int
+
+    @property
+    def p_raw(self) -> Float64:
+        """Raw probability : (m,) of any class but the first."""
+        return _positive(self.proba_raw)
+
+    @property
+    def p(self) -> Float64:
+        """Calibrated probability : (m,) of any class but the first."""
+        return _positive(self.proba)
 
     def summary(self) -> dict[str, dict[str, dict[str, float]]]:
         """Return mean, spread and range over folds of every score, ``raw`` and ``calibrated``."""
@@ -84,7 +129,13 @@ class CVResult:
 
         Folds have different prevalences; pooled scores mix skill within folds and between them: report both.
         """
-        return {"raw": score(self.y, self.p_raw), "calibrated": score(self.y, self.p)}
+        kinds = {"raw": self.proba_raw, "calibrated": self.proba}
+        return {kind: score_forecast(self.y, p, self.weight) for kind, p in kinds.items()}
+
+    def scores_of(self, rows: npt.NDArray[np.bool_]) -> Scores:
+        """Return the scores of some of the tested rows, (m,) bool, after calibration."""
+        weight = None if self.weight is None else self.weight[rows]
+        return score_forecast(self.y[rows], self.proba[rows], weight)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a report needs as JSON-able values; undefined scores are None."""
@@ -110,13 +161,22 @@ class FinalModel:
 
     fitted: Estimator
     calibrator: Calibrator
-    edge: float
+    classes: ClassEdges
     params: Params
     candidates: list[dict[str, Any]]
     n_rows: int
     n_positive: int
     seed: int
     seconds: float
+
+    @property
+    def edge(self) -> float:
+        """Density (m2 m-2) or count above which a row is not of the first class."""
+        return self.classes.edges[0]
+
+
+def _positive(proba: Float64) -> Float64:
+    return np.asarray(proba[:, 1:].sum(axis=1))
 
 
 def plain(value: Any) -> Any:

@@ -1,8 +1,8 @@
 """Validate, calibrate and fit one model of a study on one grid, and write all that a reviewer will ask for.
 
-The folder gets ``model.json`` and ``arrays.npz`` (the model), ``cv.json`` (scores of every fold, with the random-fold
-and permuted-label controls), ``importance.json``, ``out_of_fold.parquet`` (the predictions behind the scores) and
-figures.
+The folder gets ``model.json`` and ``arrays.npz`` (the model), ``cv.json`` (scores of every fold and region, with the
+temporal hold-out and the random-fold and permuted-label controls), ``importance.json``, ``out_of_fold.parquet`` (the
+predictions behind the scores), ``cost.json`` (time and memory, no part of the result) and figures.
 """
 
 import json
@@ -16,19 +16,24 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from entropice_core.config import Study
-from entropice_core.dataset.folds import Fold, check_no_leakage, inner_folds_maker, make_folds
+from entropice_core.config import FoldsConfig, Study
+from entropice_core.dataset.folds import Fold
 from entropice_core.grids.base import Grid
+from entropice_core.labels.uncertainty import training_weights
 from entropice_core.models.base import load_module
 from entropice_core.training.controls import permuted_labels, random_cv
+from entropice_core.training.cost import Clock
 from entropice_core.training.figures import draw_importance, draw_reliability, draw_search
+from entropice_core.training.folds_of_study import folds_of_study, regions_of, time_fold
 from entropice_core.training.importance import Importances, measure_importances
 from entropice_core.training.nested_cv import fit_final, nested_cv
 from entropice_core.training.persist import Feature, save_model
-from entropice_core.training.problem import Problem, child_seed, learn_edge
+from entropice_core.training.problem import Places, Problem
 from entropice_core.training.results import CVResult, FinalModel, plain
 
-VERSION = "1"
+VERSION = "2"
+COST = "cost.json"
+"""The file that does not count for the digest of a model."""
 Say = Callable[[str], None]
 
 
@@ -42,8 +47,9 @@ def train_model(
     name : str
         Name of the model in ``[models]`` of the study.
     table : Dataset
-        The training set: ``features`` : (row, feature) float32, ``density`` : (row,) float32, m2 m-2, with the
-        coordinates ``cell_ids``, ``year``, ``lon``, ``lat``, ``feature``, ``unit`` and ``source``.
+        The training set: ``features`` : (row, feature) float32, ``density`` : (row,) float32, m2 m-2, ``count`` and
+        ``observed_area_m2`` : (row,), with the coordinates ``cell_ids``, ``year``, ``lon``, ``lat``, ``feature``,
+        ``unit`` and ``source``.
     folder : Path
         An empty folder.
     say : function
@@ -54,43 +60,58 @@ def train_model(
     TrainingError
         When the rows hold one class only, or too few blocks for the folds.
     """
-    problem = _problem(name, study, table)
-    at = {key: table[key].values for key in ("cell_ids", "lon", "lat")}
+    clock = Clock.start()
+    problem, places = make_problem(name, study, table)
     seed = study.study.seed
-    y = (problem.density > learn_edge(problem.target, problem.density)).astype(np.int64)
-    folds = make_folds(study.folds, grid, at["cell_ids"], at["lon"], at["lat"], child_seed(seed, "folds"), y=y)
-    check_no_leakage(folds, at["cell_ids"])
-    inner = inner_folds_maker(study.folds, grid, at["cell_ids"], at["lon"], at["lat"])
     step = _teller(say, f"model.{name} {grid.key}")
-
-    cv = nested_cv(problem, folds, inner, seed, step("spatial folds"))
+    folds, inner = folds_of_study(study.folds, grid, places, seed, problem.rough_classes())
+    cv = nested_cv(problem, folds, inner, seed, step("outer folds"))
     final = fit_final(problem, folds, seed, step("final model"))
     # The controls take the parameters of the final model: searching again would triple the time and not their meaning.
-    chosen = replace(problem, config=study.models[name].model_copy(update={"params": final.params, "search": {}}))
-    controls: dict[str, Any] = {"random": None, "permuted": None}
+    fixed = {"params": final.params, "search": {}, "method": "grid"}
+    chosen = replace(problem, config=study.models[name].model_copy(update=fixed))
+    at = {"cell_ids": places.cell_ids, "lon": places.lon, "lat": places.lat}
+    controls: dict[str, Any] = {"random": None, "permuted": None, "temporal": None}
     if study.training.random_cv:
         controls["random"] = random_cv(chosen, study.folds, grid, **at, seed=seed, progress=step("random folds"))
     if study.training.permuted_control:
-        years = table["year"].values
-        controls["permuted"] = permuted_labels(chosen, folds, inner, at["cell_ids"], years, seed, step("permuted"))
+        said = step("permuted labels")
+        controls["permuted"] = permuted_labels(chosen, folds, inner, places.cell_ids, places.year, seed, said)
+    if study.folds.train_until is not None and study.folds.kind != "temporal":
+        fold = time_fold(study.folds, places)
+        controls["temporal"] = nested_cv(chosen, [fold], inner, seed, step("temporal hold-out"))
     sources = table["source"].values.astype(str).tolist()
     importances = measure_importances(problem, cv, sources, study.training.importance_repeats, seed)
     report = _report(name, study, grid, problem, folds, cv, final, controls)
     _write(folder, name, study, table, report, cv, final, importances)
+    _write_json(folder / COST, clock.stop(str(final.params.get("device", "cpu"))))
     return _counts(report, cv)
 
 
-def _problem(name: str, study: Study, table: xr.Dataset) -> Problem:
-    config = study.models[name]
-    return Problem(
+def make_problem(name: str, study: Study, table: xr.Dataset) -> tuple[Problem, Places]:
+    """Take what is to be learned from a training set, and where its rows are."""
+    config, target = study.models[name], study.target
+    places = Places(
+        cell_ids=table["cell_ids"].values,
+        lon=table["lon"].values.astype(np.float64),
+        lat=table["lat"].values.astype(np.float64),
+        year=table["year"].values.astype(np.int64),
+    )
+    count = table["count"].values.astype(np.float64)
+    by_area = target.weights == "observed_area"
+    problem = Problem(
         module=load_module(config.model),
         config=config,
         X=table["features"].values.astype(np.float64),
         density=table["density"].values.astype(np.float64),
-        target=study.target,
+        target=target,
         feature_names=tuple(table["feature"].values.astype(str)),
         calibration=study.training.calibration,
+        count=count if target.task == "count_class" else None,
+        weight=training_weights(table["observed_area_m2"].values, count) if by_area else None,
+        places=places,
     )
+    return problem, places
 
 
 def _teller(say: Say, what: str) -> Callable[[str], Callable[[int, int, str], None]]:
@@ -119,14 +140,20 @@ def _report(
             "rows": len(problem.X),
             "positives": final.n_positive,
             "features": list(problem.feature_names),
+            "task": study.target.task,
+            "classes": {
+                "names": final.classes.names(),
+                "quantity": final.classes.quantity,
+                "edges": list(final.classes.edges),
+                "rows": list(final.classes.n_rows),
+            },
+            "weights": study.target.weights,
             "folds": {
                 **study.folds.model_dump(mode="json"),
-                "made": [
-                    {"name": f.name, "train": f.train.size, "test": f.test.size, "buffer_dropped": f.n_buffer_dropped}
-                    for f in folds
-                ],
+                "made": [_fold(fold) for fold in folds],
             },
             "spatial": _scores(cv.to_dict()),
+            "regions": _by_region(study.folds, problem, cv),
             "final": {
                 "params": final.params,
                 "edge": final.edge,
@@ -137,6 +164,18 @@ def _report(
         }
     )
     return report
+
+
+def _fold(fold: Fold) -> dict[str, Any]:
+    dropped = {"buffer_dropped": fold.n_buffer_dropped, "pixel_dropped": fold.n_pixel_dropped}
+    return {"name": fold.name, "train": fold.train.size, "test": fold.test.size, **dropped}
+
+
+def _by_region(config: FoldsConfig, problem: Problem, cv: CVResult) -> dict[str, Any]:
+    """Score the held-out predictions of each region; a region without a tested row is left out."""
+    regions = {} if problem.places is None else regions_of(config, problem.places)
+    inside = {name: rows[cv.row] for name, rows in regions.items()}
+    return {name: cv.scores_of(rows) for name, rows in inside.items() if rows.any()}
 
 
 def _scores(result: dict[str, Any]) -> dict[str, Any]:
@@ -161,12 +200,21 @@ def _write(
     names = table["feature"].values.astype(str)
     features = [Feature(n, u) for n, u in zip(names, table["unit"].values.astype(str), strict=True)]
     extras = {"params": final.params, "seed": final.seed, "rows": final.n_rows, "positives": final.n_positive}
-    save_model(folder, study.models[name].model, final.fitted, final.calibrator, final.edge, features, extras)
+    save_model(
+        folder,
+        study.models[name].model,
+        final.fitted,
+        final.calibrator,
+        final.classes,
+        str(report["grid"]),
+        features,
+        extras,
+    )
     _write_json(folder / "cv.json", report)
     _write_json(folder / "importance.json", importances.to_dict())
     _out_of_fold(table, cv).to_parquet(folder / "out_of_fold.parquet", index=False)
     title = f"{name}, {report['grid']}, {study.study.name}: spatial folds"
-    draw_reliability(folder / "reliability.png", cv.y, cv.p_raw, cv.p, title)
+    draw_reliability(folder / "reliability.png", (cv.y > 0).astype(np.int64), cv.p_raw, cv.p, title)
     if importances.features.names:
         found = importances.features
         draw_importance(folder / "importance.png", found.names, found.mean(), _spread(found.sd_over_folds()), title)
@@ -184,17 +232,20 @@ def _write_json(path: Path, content: Any) -> None:
 
 def _out_of_fold(table: xr.Dataset, cv: CVResult) -> pd.DataFrame:
     """Table every tested row with its cell, year, fold and prediction: what the scores were computed from."""
-    return pd.DataFrame(
-        {
-            "cell_ids": table["cell_ids"].values[cv.row],
-            "year": table["year"].values[cv.row],
-            "fold": np.array([fold.name for fold in cv.folds])[cv.fold],
-            "density": table["density"].values[cv.row],
-            "y": cv.y,
-            "p_raw": cv.p_raw,
-            "p": cv.p,
-        }
-    )
+    found = {
+        "cell_ids": table["cell_ids"].values[cv.row],
+        "year": table["year"].values[cv.row],
+        "fold": np.array([fold.name for fold in cv.folds])[cv.fold],
+        "density": table["density"].values[cv.row],
+        "y": cv.y,
+        "p_raw": cv.p_raw,
+        "p": cv.p,
+    }
+    n_classes = cv.proba.shape[1]
+    if n_classes > 2:
+        found |= {f"p_class_{k}": cv.proba[:, k] for k in range(n_classes)}
+        found |= {f"p_raw_class_{k}": cv.proba_raw[:, k] for k in range(n_classes)}
+    return pd.DataFrame(found)
 
 
 def _counts(report: dict[str, Any], cv: CVResult) -> dict[str, Any]:

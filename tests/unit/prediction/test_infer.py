@@ -15,7 +15,8 @@ class Constant:
     feature_names: tuple[str, ...] = ("a.x", "a.y")
 
     def predict_proba(self, X):
-        return np.where(np.isnan(X).any(axis=1), 0.5, 0.25)
+        p = np.where(np.isnan(X).any(axis=1), 0.5, 0.25)
+        return np.column_stack([1 - p, p])
 
 
 def features(values):

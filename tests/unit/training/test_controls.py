@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from entropice_core.config import FoldsConfig
 from entropice_core.errors import SchemaError
-from entropice_core.training.controls import permute_densities, permuted_labels, random_cv
+from entropice_core.training.controls import permute_cells, permuted_labels, random_cv
 from entropice_core.training.nested_cv import nested_cv
 
 
@@ -81,7 +81,8 @@ def observed(draw):
 def test_whole_cells_are_permuted_among_cells_of_the_same_years(case):
     ids, years, seed = case
     density = ids.astype(float) + (years - 2000) / 100.0  # says which cell and year it came from
-    permuted, n_cells, n_kept = permute_densities(density, ids, years, seed)
+    giver, n_cells, n_kept = permute_cells(ids, years, seed)
+    permuted = density[giver]
     giver = np.floor(permuted).astype(int)
     assert np.allclose(permuted - giver, (years - 2000) / 100.0)  # each row still has a density of its own year
     n_same = 0
@@ -96,4 +97,4 @@ def test_whole_cells_are_permuted_among_cells_of_the_same_years(case):
 
 def test_columns_of_different_length_are_refused():
     with pytest.raises(SchemaError, match="must be of one length"):
-        permute_densities([0.1, 0.2], [1, 2], [2018], 0)
+        permute_cells([1, 2], [2018], 0)

@@ -17,7 +17,7 @@ from entropice_core.registry import MODELS
 from entropice_core.training.nested_cv import fit_final
 from entropice_core.training.persist import Feature, digest_arrays, load_model, read_npz, save_model, write_npz
 
-PARAMS = {"random_forest": {"n_estimators": 10}, "espa": {"n_clusters": 6, "n_init": 2}}
+PARAMS = {"random_forest": {"n_estimators": 10}, "xgboost": {"n_estimators": 10}, "espa": {"n_clusters": 6, "n_init": 2}}
 FEATURES = [Feature("warmth", "K d"), Feature("slope", "degree"), Feature("noise", "1"), Feature("ripple", "1")]
 
 
@@ -25,7 +25,7 @@ def save(world, folder, model="logistic_regression", features=FEATURES):
     problem = world.problem(model, PARAMS.get(model, {}), positive="density_above_quantile")
     final = fit_final(problem, world.folds(), 0)
     extras = {"seed": final.seed, "note": "for a test", "undefined": np.nan}
-    save_model(folder, model, final.fitted, final.calibrator, final.edge, features, extras)
+    save_model(folder, model, final.fitted, final.calibrator, final.classes, "healpix-6", features, extras)
     return final
 
 
@@ -44,10 +44,10 @@ def edit(folder, **changes):
 def test_every_model_is_read_with_the_same_calibrated_predictions(world, tmp_path, model):
     final = save(world, tmp_path, model)
     read = load_model(tmp_path)
-    expected = final.calibrator(final.fitted.predict_proba(world.X)[:, 1])
+    expected = final.calibrator(final.fitted.predict_proba(world.X))
     assert np.array_equal(read.predict_proba(world.X), expected)
     assert np.array_equal(read.predict_proba(world.X, [f.name for f in FEATURES]), expected)
-    assert (read.edge, read.model, read.features) == (final.edge, model, tuple(FEATURES))
+    assert (read.edges, read.model, read.features) == (final.classes, model, tuple(FEATURES))
     assert read.feature_names == ("warmth", "slope", "noise", "ripple")
     assert read.extras == {"seed": final.seed, "note": "for a test", "undefined": None}
 
@@ -155,8 +155,8 @@ def test_a_missing_file_is_named(saved, file):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"schema_version": 2}, SchemaError, "has schema version 2, and this code reads 1"),
-        ({"model_version": "0"}, ProvenanceError, "version '0', and this code is version '1': train it again"),
+        ({"schema_version": 1}, SchemaError, "has schema version 1, and this code reads 2"),
+        ({"model_version": "0"}, ProvenanceError, "version '0', and this code is version '2': train it again"),
         ({"model": "random_forrest"}, ConfigError, "did you mean 'random_forest'"),
     ],
 )
@@ -171,8 +171,8 @@ def test_a_description_that_is_torn_or_lacks_a_key_is_refused(saved):
     (saved / "model.json").write_text(text[:100])
     with pytest.raises(SchemaError, match=r"model\.json is not JSON"):
         load_model(saved)
-    (saved / "model.json").write_text(json.dumps({"schema_version": 1, "model": "espa"}))
-    with pytest.raises(SchemaError, match="lacks model_version, features"):
+    (saved / "model.json").write_text(json.dumps({"schema_version": 2, "model": "espa"}))
+    with pytest.raises(SchemaError, match="lacks model_version, grid, features"):
         load_model(saved)
     (saved / "model.json").write_text("[1]")
     with pytest.raises(SchemaError, match="has schema version None"):
@@ -198,6 +198,37 @@ def test_a_feature_in_another_unit_is_refused(saved):
     model.check_features(model.feature_names, ["K d", "degree", "1", "1"])
     with pytest.raises(SchemaError, match="'slope' comes in 'radian', but .* learned it in 'degree'"):
         model.check_features(model.feature_names, ["K d", "radian", "1", "1"])
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        lambda d: d["classes"]["edges"].__setitem__(0, 0.5),
+        lambda d: d["calibrator"].__setitem__("bias", [9.0, 0.0]),
+        lambda d: d["features"][0].__setitem__("unit", "m"),
+        lambda d: d["arrays"].__setitem__("sha256", "0" * 64),
+        lambda d: d["extras"].__setitem__("note", "another"),
+    ],
+    ids=["edge", "calibration", "unit", "digest", "note"],
+)
+def test_a_description_that_was_tampered_with_is_found(saved, tamper):
+    path = saved / "model.json"
+    description = json.loads(path.read_text())
+    tamper(description)
+    path.write_text(json.dumps(description))
+    with pytest.raises(StoreError, match=r"model\.json was changed after it was written"):
+        load_model(saved)
+
+
+def test_cells_of_another_grid_and_another_feature_set_are_refused(saved):
+    model = load_model(saved)
+    model.check_fits("healpix-6", FEATURES)
+    with pytest.raises(ProvenanceError, match="trained on cells of healpix-6 and was asked about cells of h3-3"):
+        model.check_fits("h3-3", FEATURES)
+    with pytest.raises(ProvenanceError, match="missing ripple"):
+        model.check_fits("healpix-6", FEATURES[:3])
+    with pytest.raises(SchemaError, match="'warmth' comes in 'm', but"):
+        model.check_fits("healpix-6", [Feature("warmth", "m"), *FEATURES[1:]])
 
 
 def test_features_to_be_saved_must_be_those_of_the_training(world, tmp_path):
