@@ -12,7 +12,7 @@ from entropice_core.errors import RetryableSourceError, SourceError
 from entropice_core.fetch.calendar import arctic_months
 from entropice_core.fetch.cds import Asset, ClimateDataStore, JobGoneError, RefusedError, TooLargeError
 from entropice_core.fetch.check import inspect
-from entropice_core.fetch.download import download, unpack
+from entropice_core.fetch.download import DamagedError, download, unpack
 from entropice_core.fetch.jobs import Journal
 from entropice_core.fetch.patience import UnreachableError
 from entropice_core.fetch.plan import Request, Wish
@@ -184,7 +184,11 @@ class Run:
         transfer = staging / f"{job}.part"
         queued_s = self._queued_since(request)
         self._say(f"fetching {request} ({asset.size:,} bytes)")
-        download(asset, transfer, self.store.session, self.store.patience, self._count)
+        try:
+            download(asset, transfer, self.store.session, self.store.patience, self._count)
+        except DamagedError:
+            self.journal.forget(request)  # the file of this job is damaged where it lies: another job makes another
+            raise
         said = self.store.messages()
         try:
             paths = unpack(transfer, files, largest=4 * request.bytes + (1 << 24))

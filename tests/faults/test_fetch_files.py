@@ -45,6 +45,12 @@ def nothing_published(place: Place) -> None:
     assert sorted(p.name for p in place.year.glob("[0-9]*")) == []
 
 
+def only_the_other_published(place: Place) -> None:
+    """The first request failed, the second did not suffer from it; without all of a year there is no yearly file."""
+    assert not (place.data / FILE).exists()
+    assert [p.name[:10] for p in place.year.glob("[0-9]*")] == ["2021_01-09"]
+
+
 def test_a_transfer_that_is_cut_goes_on_where_it_ended(place):
     place.server.step = 0.1
     place.server.transfers = ["cut", "cut"]
@@ -90,9 +96,10 @@ def test_a_wrong_md5_ends_after_three_transfers_and_leaves_no_bytes(place):
     place.server.results = ["wrong_md5"]
     with pytest.raises(RetryableSourceError, match="came damaged 3 times .*MD5 [0-9a-f]{32}, promised 0{32}"):
         place.fetch()
-    assert len(place.server.calls("GET", "^/cache/")) == 3
-    assert not list(place.data.rglob("*.nc"))
-    assert all(p.is_dir() for p in place.data.rglob("*"))
+    assert len(place.server.calls("GET", "^/cache/")) == 3 + 1
+    only_the_other_published(place)
+    (staging,) = place.year.glob(".*.part")
+    assert all(p.is_dir() for p in staging.rglob("*"))
 
 
 @pytest.mark.parametrize(
@@ -113,7 +120,7 @@ def test_results_that_are_not_what_was_asked_for_are_refused_and_set_aside(place
     place.server.results = [wrong]
     with pytest.raises(SourceError, match=words) as caught:
         place.fetch()
-    nothing_published(place)
+    only_the_other_published(place)
     assert not list(place.folder.rglob("*evil*"))
     (aside,) = place.year.glob(".rejected-*")
     assert str(aside) in str(caught.value)
@@ -128,7 +135,7 @@ def test_a_torn_netcdf_is_refused_wherever_it_ends(place, share):
     place.server.truncate_at = share
     with pytest.raises(SourceError, match="cannot be read as NetCDF|is torn"):
         place.fetch(variables=("t2m",))
-    nothing_published(place)
+    only_the_other_published(place)
 
 
 def test_a_variable_that_the_service_drops_without_an_error_is_missed(place):
@@ -138,6 +145,31 @@ def test_a_variable_that_the_service_drops_without_an_error_is_missed(place):
     ):
         place.fetch()
     nothing_published(place)
+
+
+def test_one_failed_month_does_not_lose_the_others_and_a_rerun_asks_for_it_alone(place):
+    def march_fails(process, inputs):
+        return ("failed", "Traceback\nMARS returned no data") if inputs["month"] == ["03"] else None
+
+    place.server.judge = march_fails
+    with pytest.raises(SourceError, match="daily mean of t2m, 2021-03 cannot be had: .*MARS returned no data"):
+        place.fetch("daily", 2021, ("t2m",), statistics=("mean",))
+    assert len(list((place.data / "era5/daily/2021").glob("[0-9]*"))) == 11
+    assert len(place.submissions_of("03")) == 1
+    place.server.judge = lambda process, inputs: None
+    report = place.fetch("daily", 2021, ("t2m",), statistics=("mean",))
+    assert (len(report.fetched), report.already) == (1, 11)
+    assert len(place.server.jobs) == 13
+
+
+def test_several_failures_are_told_together_and_can_be_tried_again_when_one_of_them_can(place):
+    place.server.results = ["wrong_md5", "html"]
+    with pytest.raises(RetryableSourceError, match="2 requests failed and 10 results were fetched, which are kept"):
+        place.fetch("daily", 2021, ("t2m",), statistics=("mean",))
+    place.server.results = ["html", "html"]
+    with pytest.raises(SourceError, match="2 requests failed and 0 results") as caught:
+        place.fetch("daily", 2021, ("t2m",), statistics=("mean",))
+    assert not isinstance(caught.value, RetryableSourceError)
 
 
 def test_a_declared_gap_is_written_down_and_asked_for_again_when_it_is_no_longer_declared(place):

@@ -54,6 +54,10 @@ class Place:
     def submissions(self) -> int:
         return len(self.server.jobs)
 
+    def submissions_of(self, month: str) -> list[str]:
+        """Jobs that asked for one calendar month alone."""
+        return [job.job_id for job in self.server.jobs.values() if job.inputs["month"] == [month]]
+
     def hidden(self) -> list[str]:
         """What is left of unfinished work."""
         return sorted(p.name for p in self.data.rglob(".*"))
