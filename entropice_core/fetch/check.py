@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from entropice_core.errors import SourceError
-from entropice_core.fetch.calendar import month_key
+from entropice_core.fetch.calendar import month_key as month_key
 from entropice_core.fetch.plan import Request
 from entropice_core.fetch.variables import Variable
 

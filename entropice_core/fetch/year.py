@@ -14,7 +14,9 @@ from typing import Any
 
 from entropice_core.fetch.calendar import Family, Product, arctic_months, month_key
 from entropice_core.fetch.plan import Key, Wish
+from entropice_core.fetch.receipts import RECEIPT as RECEIPT
 from entropice_core.fetch.receipts import Receipt
+from entropice_core.fetch.receipts import read_receipt as read_receipt
 from entropice_core.fetch.variables import CATALOGUES
 
 
