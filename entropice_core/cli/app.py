@@ -79,9 +79,9 @@ def checked_years(years: tuple[int, ...], study: Study) -> set[int] | None:
     """Return the years asked for, or None for all; a year that the study lacks is refused."""
     known = study.study.years
     for year in years:
-        if year not in known.all():
+        if year not in known.offered():
             raise ConfigError(
-                f"Year {year} is not in study {study.study.name!r}: it has {known.first}-{known.last}; "
+                f"Year {year} is not in study {study.study.name!r}: it has {known.first}-{known.offered()[-1]}; "
                 "change [study] years in the TOML."
             )
     return set(years) or None

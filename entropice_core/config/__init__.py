@@ -7,6 +7,7 @@ One TOML holds the science; a section of it is a file here. Paths and secrets co
 ``base``         what all sections share: strict tables, provenance, years, grid keys
 ``inventories``  [inventories.<name>]: files, columns, footprint
 ``sources``      [sources.<name>]: a file for each kind
+``fetch``        [fetch.<source>]: what is asked of the service that has a source's files
 ``validation``   [target] and [folds]
 ``models``       [models.<name>] and [training]
 ``study``        the whole TOML
@@ -16,6 +17,7 @@ One TOML holds the science; a section of it is a file here. Paths and secrets co
 """
 
 from entropice_core.config.base import FIRST_YEAR, GRID_KEYS, Bounds, GridKey, Provenance, Strict, Years
+from entropice_core.config.fetch import Era5Fetch
 from entropice_core.config.inventories import FootprintConfig, InventoryConfig, YearOf
 from entropice_core.config.models import ModelConfig, Range, TrainingConfig
 from entropice_core.config.reading import load_study, preset_names
@@ -30,6 +32,7 @@ __all__ = [
     "AnySource",
     "BandConfig",
     "Bounds",
+    "Era5Fetch",
     "FoldsConfig",
     "FootprintConfig",
     "GridKey",

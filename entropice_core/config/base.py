@@ -40,24 +40,39 @@ class Provenance(Strict):
 
 
 class Years(Strict):
-    """Arctic years, both ends included. Year Y runs from 1 October Y-1 to 30 September Y."""
+    """Arctic years, both ends included. Year Y runs from 1 October Y-1 to 30 September Y.
+
+    ``first`` to ``last`` are trained on. Up to ``until`` features and predictions can be built as their data come in;
+    nothing waits for them.
+    """
 
     first: int = Field(ge=FIRST_YEAR, le=2100)
     last: int = Field(ge=FIRST_YEAR, le=2100)
+    until: int | None = Field(default=None, le=2100)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.last < self.first:
             raise ValueError(f"last ({self.last}) lies before first ({self.first})")
+        if self.until is not None and self.until < self.last:
+            raise ValueError(f"until ({self.until}) lies before last ({self.last})")
         return self
 
     def all(self) -> list[int]:
-        """List every year.
+        """List every year that is trained on.
 
-        >>> Years(first=2018, last=2020).all()
+        >>> Years(first=2018, last=2020, until=2025).all()
         [2018, 2019, 2020]
         """
         return list(range(self.first, self.last + 1))
+
+    def offered(self) -> list[int]:
+        """List every year for which features and predictions can be built.
+
+        >>> Years(first=2018, last=2020, until=2022).offered()
+        [2018, 2019, 2020, 2021, 2022]
+        """
+        return list(range(self.first, (self.until or self.last) + 1))
 
 
 def check_template(what: str, text: str, names: tuple[str, ...]) -> None:

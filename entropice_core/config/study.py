@@ -6,9 +6,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from entropice_core.config.base import NAME, Bounds, GridKey, Latitude, Strict, Years
+from entropice_core.config.fetch import Era5Fetch
 from entropice_core.config.inventories import InventoryConfig
 from entropice_core.config.models import ModelConfig, TrainingConfig
 from entropice_core.config.sources import AnySource
+from entropice_core.config.uncertainty import ProxiesConfig, UncertaintyConfig
 from entropice_core.config.validation import FoldsConfig, TargetConfig
 from entropice_core.errors import nearest_hint
 
@@ -45,10 +47,13 @@ class Study(Strict):
     study_area: StudyAreaConfig
     inventories: Annotated[dict[str, InventoryConfig], Field(min_length=1)]
     sources: Annotated[dict[str, AnySource], Field(min_length=1)]
+    fetch: dict[str, Era5Fetch] = Field(default_factory=dict)
     target: TargetConfig
     folds: FoldsConfig = FoldsConfig()
     models: Annotated[dict[str, ModelConfig], Field(min_length=1)]
     training: TrainingConfig = TrainingConfig()
+    uncertainty: UncertaintyConfig = UncertaintyConfig()
+    proxies: ProxiesConfig = ProxiesConfig()
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -63,6 +68,10 @@ class Study(Strict):
                 f"target.inventory: {self.target.inventory!r} is not in [inventories]; "
                 f"{nearest_hint(self.target.inventory, self.inventories)}"
             )
+        for name in self.fetch:
+            if name not in self.sources or not self.sources[name].is_yearly:
+                yearly = [known for known, source in self.sources.items() if source.is_yearly]
+                raise ValueError(f"fetch.{name}: name a source with files by year; {nearest_hint(name, yearly)}")
         for name, model in self.models.items():
             if model.model not in MODELS.names():
                 raise ValueError(

@@ -139,15 +139,19 @@ class Product:
 
         return ".".join(module_version(module) for module in self.modules)
 
-    def partitions(self, study: Study) -> list[Partition]:
-        """List every partition of the study, grids in the study's order, years ascending."""
+    def partitions(self, study: Study, *, offered: bool = False) -> list[Partition]:
+        """List every partition of the study, grids in the study's order, years ascending.
+
+        With ``offered`` the years after those that are trained on belong to it.
+        """
+        known = study.study.years.offered() if offered else study.study.years.all()
         grids: list[str | None] = list(study.study.grids) if "grid" in self.dimensions else [None]
-        years: list[int | None] = list(study.study.years.all()) if "year" in self.dimensions else [None]
+        years: list[int | None] = list(known) if "year" in self.dimensions else [None]
         return [Partition(grid, year) for grid in grids for year in years]
 
     def upstream(self, other: "Product", partition: Partition, study: Study) -> list[Partition]:
         """List the partitions of another product that one of ours is made from: equal keys, or all of them."""
-        wanted = other.partitions(study)
+        wanted = other.partitions(study, offered="year" in self.dimensions)
         if "grid" in self.dimensions and "grid" in other.dimensions:
             wanted = [p for p in wanted if p.grid == partition.grid]
         if "year" in self.dimensions and "year" in other.dimensions:
