@@ -87,30 +87,6 @@ def match_distances(
     )
 
 
-def rebuild_splits(
-    lon: npt.ArrayLike, lat: npt.ArrayLike, fold: npt.ArrayLike, buffer_km: float
-) -> list[tuple[Int64, Int64]]:
-    """Say what each fold learned from and tested, from the fold of each row and the buffer.
-
-    Parameters
-    ----------
-    lon, lat : (n,) degrees, centre of the cell of each row
-    fold : (n,) integers, the fold that tests a row; -1 = none does, so that the row only teaches
-    buffer_km : rows nearer to a test row are not learned from
-
-    >>> rebuild_splits([0.0, 1.0, 9.0], [0.0, 0.0, 0.0], [0, 1, 1], 200.0)[0]
-    (array([2]), array([0]))
-    """
-    points, numbers = _points_km(lon, lat), np.asarray(fold, dtype=np.int64)
-    chord = 2 * RADIUS_KM * np.sin(min(buffer_km / (2 * RADIUS_KM), np.pi / 2))
-    splits = []
-    for number in np.unique(numbers[numbers >= 0]):
-        is_test = numbers == number
-        near = cKDTree(points[is_test]).query(points)[0] < chord
-        splits.append((np.flatnonzero(~is_test & ~near), np.flatnonzero(is_test)))
-    return splits
-
-
 def _points_km(lon: npt.ArrayLike, lat: npt.ArrayLike) -> Float64:
     """Return earth-centred points : (n, 3) km on the WGS84 ellipsoid, which know neither 180 degrees nor the pole."""
     longitude, latitude = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)

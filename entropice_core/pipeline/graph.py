@@ -7,9 +7,10 @@ from pydantic import BaseModel
 
 from entropice_core.config import Study
 from entropice_core.pipeline import steps
+from entropice_core.pipeline.label_products import independent_products, label_products
 from entropice_core.pipeline.product import Product
 from entropice_core.pipeline.run import Graph
-from entropice_core.pipeline.words import credit_words, score_notes
+from entropice_core.pipeline.words import credit_words, feature_set_words, score_notes
 from entropice_core.registry import MODELS, SOURCES
 
 TRAINING_MODULES = (
@@ -32,18 +33,30 @@ TRAINING_MODULES = (
 )
 
 
+TRUST_MODULES = (
+    "entropice_core.training.conformal",
+    "entropice_core.applicability.index",
+    "entropice_core.applicability.distances",
+    "entropice_core.applicability.trust",
+)
+
+
 def build_graph(study: Study) -> Graph:
     """List the products of a study by dataset name."""
     products = [
         _cells(study),
         *(_inventory(study, name) for name in study.inventories),
         *(_labels(study, name) for name in study.inventories),
+        *label_products(study),
         *(_features(study, name) for name in study.sources),
         _training_set(study),
         *(_model(study, name) for name in study.models),
         *(_prediction(study, name) for name in study.models),
         *(_map(study, name) for name in study.models),
+        *(_proxies(study, name) for name in _with_features(study)),
+        *(_priority(study, name) for name in _with_features(study)),
         _comparison(study),
+        *independent_products(study),
     ]
     return {product.dataset: product for product in products}
 
@@ -113,8 +126,9 @@ def _features(study: Study, name: str) -> Product:
     )
 
 
-def _feature_sets(study: Study) -> tuple[str, ...]:
-    return tuple(f"features.{name}" for name in sorted(study.sources))
+def _feature_sets(study: Study, model: str | None = None) -> tuple[str, ...]:
+    used = (study.models[model].sources if model else ()) or study.sources
+    return tuple(f"features.{name}" for name in sorted(used))
 
 
 def _training_set(study: Study) -> Product:
@@ -142,13 +156,14 @@ def _model(study: Study, name: str) -> Product:
         group="models",
         title=f"{name}: nested spatial validation, calibration and the final model",
         dimensions=("grid",),
-        needs=("training_set",),
-        modules=(MODELS.modules[config.model], *TRAINING_MODULES),
+        needs=("cells", "training_set"),
+        modules=(MODELS.modules[config.model], *TRAINING_MODULES, *TRUST_MODULES),
         config={
             "model": _plain(config),
             "target": _plain(study.target),
             "folds": _plain(study.folds),
             "training": _plain(study.training),
+            "uncertainty": _plain(study.uncertainty),
         },
         draws_random=True,
         build=partial(steps.model, name),
@@ -162,10 +177,15 @@ def _prediction(study: Study, name: str) -> Product:
         group="predictions",
         title=f"{name}: calibrated probability of every cell",
         dimensions=("grid", "year"),
-        needs=("cells", f"model.{name}", f"labels.{study.target.inventory}", *_feature_sets(study)),
-        modules=("entropice_core.prediction.infer", "entropice_core.features.assemble"),
+        needs=("cells", f"model.{name}", f"labels.{study.target.inventory}", *_feature_sets(study, name)),
+        modules=(
+            "entropice_core.prediction.infer",
+            "entropice_core.prediction.scale",
+            "entropice_core.features.assemble",
+        ),
         config={
             "model": name,
+            "feature_sets": feature_set_words(study, name),
             "inventory": study.target.inventory,
             "min_observed_fraction": study.target.min_observed_fraction,
         },
@@ -177,12 +197,56 @@ def _map(study: Study, name: str) -> Product:
     return Product(
         dataset=f"map.{name}",
         group="predictions",
-        title=f"{name}: map of the probability as PNG, SVG and GeoParquet",
+        title=f"{name}: maps of probability and expected density, and the cells as GeoParquet, GeoTIFF and PMTiles",
         dimensions=("grid", "year"),
         needs=("cells", f"model.{name}", f"prediction.{name}"),
-        modules=("entropice_core.prediction.maps",),
+        modules=("entropice_core.prediction.maps", "entropice_core.prediction.export"),
         config={"model": name, "words": credit_words(study)},
         build=partial(steps.map_, name),
+    )
+
+
+def _with_features(study: Study) -> list[str]:
+    """Name the models that look at the features: the baseline tells all cells alike."""
+    return [name for name, config in study.models.items() if config.model != "prevalence"]
+
+
+def _proxies(study: Study, name: str) -> Product:
+    config = study.models[name]
+    return Product(
+        dataset=f"proxies.{name}",
+        group="models",
+        title=f"{name}: which variables tell, and whether that is stable over folds and seeds",
+        dimensions=("grid",),
+        needs=("training_set", f"model.{name}"),
+        modules=(
+            MODELS.modules[config.model],
+            "entropice_core.proxies.discover",
+            "entropice_core.training.shap_trees",
+            "entropice_core.training.stability",
+        ),
+        config={
+            "model": _plain(config),
+            "target": _plain(study.target),
+            "folds": _plain(study.folds),
+            "proxies": _plain(study.proxies),
+        },
+        draws_random=True,
+        build=partial(steps.proxies, name),
+    )
+
+
+def _priority(study: Study, name: str) -> Product:
+    return Product(
+        dataset=f"priority.{name}",
+        group="predictions",
+        title=f"{name}: unobserved cells in the order in which to look at them, and the work that it saves",
+        dimensions=("grid", "year"),
+        needs=("cells", "training_set", f"model.{name}", f"prediction.{name}"),
+        modules=("entropice_core.priority.gain", "entropice_core.priority.rank"),
+        config={"model": name, "folds": _plain(study.folds), "words": credit_words(study)},
+        draws_random=True,
+        build=partial(steps.priority, name),
     )
 
 

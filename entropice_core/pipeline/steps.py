@@ -14,6 +14,8 @@ from entropice_core.storage.partition import Partition
 if TYPE_CHECKING:
     import xarray as xr
 
+    from entropice_core.config import Study
+
 
 def study_area_files(context: Context, _: Partition) -> list[Path]:
     """Name the vector file of the study area, with the files that belong to it."""
@@ -103,11 +105,14 @@ def training_set(context: Context, partition: Partition, _: Path) -> Built:
 
 def model(name: str, context: Context, partition: Partition, folder: Path) -> Built:
     """Validate, calibrate and fit one model."""
+    from entropice_core.applicability.trust import add_trust
     from entropice_core.training.train import COST, train_model
 
     table = context.open("training_set", partition).load()
-    summary = train_model(name, context.study, context.grid(partition), table, folder, context.say)
-    return Built(folder, counts=summary, volatile=(COST,))
+    grid = context.grid(partition)
+    summary = train_model(name, context.study, grid, table, folder, context.say)
+    trust = add_trust(name, context.study, grid, table, context.open("cells", partition), folder)
+    return Built(folder, counts={**summary, **trust}, volatile=(COST,))
 
 
 def track_model(name: str, context: Context, partition: Partition) -> dict[str, Any]:
@@ -117,24 +122,90 @@ def track_model(name: str, context: Context, partition: Partition) -> dict[str, 
     return track(name, context, partition)
 
 
-def prediction(name: str, context: Context, partition: Partition, _: Path) -> Built:
-    """Predict every cell of one grid and year."""
-    from entropice_core.prediction.infer import predict_cells
+def proxies(name: str, context: Context, partition: Partition, folder: Path) -> Built:
+    """Find out which variables tell, and whether that is stable over folds and seeds."""
+    from entropice_core.proxies.discover import discover_proxies
     from entropice_core.training.persist import load_model
 
-    grid, year = str(partition.grid), int(partition.year or 0)
-    stored = load_model(context.store.path(f"model.{name}", Partition(grid)))
-    observed = context.open(f"labels.{context.study.target.inventory}", partition)
-    made = predict_cells(
-        stored, assembled(context, grid, year), observed, stored.edge, context.study.target.min_observed_fraction
-    )
-    counts = {"cells": int(made.sizes["cell"]), "without features": int(made["probability"].isnull().sum())}
-    return Built(_decorated(context, partition, made), counts=counts, schema="predictions")
+    table = context.open("training_set", partition).load()
+    model = load_model(context.store.path(f"model.{name}", partition))
+    counts = discover_proxies(name, context.study, context.grid(partition), table, model, folder, context.say)
+    return Built(folder, counts=counts)
+
+
+def prediction(name: str, context: Context, partition: Partition, _: Path) -> Built:
+    """Predict every cell of one grid and year."""
+    from entropice_core.compute import Compute
+    from entropice_core.prediction.infer import add_observations
+    from entropice_core.prediction.scale import predict_study
+    from entropice_core.training.persist import load_model
+
+    study, store, on_grid = context.study, context.store, Partition(partition.grid)
+    wanted = {f"model.{name}": on_grid, "cells": on_grid}
+    used = study.models[name].sources or tuple(study.sources)
+    wanted |= {f"features.{n}": partition if study.sources[n].is_yearly else on_grid for n in used}
+    folders = {dataset: store.path(dataset, where) for dataset, where in wanted.items()}
+    sources = {n: folders[f"features.{n}"] for n in used}
+    compute = Compute.parse(context.settings.compute)
+    made = predict_study(folders[f"model.{name}"], str(partition.grid), folders["cells"], sources, compute)
+    stored = load_model(folders[f"model.{name}"])
+    labels = f"labels.{study.target.inventory}"
+    add_observations(made, context.open(labels, partition), stored.edges, study.target.min_observed_fraction)
+    digests = {
+        dataset: store.manifest(dataset, where).digest for dataset, where in {**wanted, labels: partition}.items()
+    }
+    made.attrs |= _carried(study, name, stored.feature_set, digests)
+    return Built(_decorated(context, partition, made), counts=_predicted(made), schema="predictions")
+
+
+def _carried(study: "Study", name: str, feature_set: str, digests: dict[str, str]) -> dict[str, Any]:
+    """Say what every prediction and map made from it carries along."""
+    from entropice_core.pipeline.words import feature_set_words
+
+    return {
+        "model": name,
+        "feature_sets": feature_set_words(study, name),
+        "feature_set_digest": feature_set,
+        "data_digests": ", ".join(f"{dataset} {digest[:12]}" for dataset, digest in sorted(digests.items())),
+    }
+
+
+def _predicted(made: "xr.Dataset") -> dict[str, Any]:
+    known = made["probability"].notnull().values
+    inside = made["is_applicable"].values[known] == 1
+    return {
+        "cells": int(known.size),
+        "without features": int((~known).sum()),
+        "outside the area of applicability": int((~inside).sum()),
+        "share inside the area of applicability": float(inside.mean()) if inside.size else 0.0,
+        "mean set size": float(made["set_size"].values[known].mean()) if inside.size else 0.0,
+    }
+
+
+def priority(name: str, context: Context, partition: Partition, folder: Path) -> Built:
+    """Rank the unobserved cells of one grid and year, and measure what the ranking saves."""
+    import pandas as pd
+
+    from entropice_core.pipeline.words import credit_words
+    from entropice_core.priority.rank import held_out_gain, rank_cells, write_priority
+    from entropice_core.training.persist import load_model
+
+    on_grid, grid = Partition(partition.grid), context.grid(partition)
+    trained = context.store.path(f"model.{name}", on_grid)
+    predicted = context.open(f"prediction.{name}", partition)
+    held_out = pd.read_parquet(trained / "out_of_fold.parquet")
+    table = context.open("training_set", on_grid)
+    gain = held_out_gain(context.study, grid, load_model(trained), table, held_out)
+    ranked = rank_cells(grid, predicted, context.open("cells", on_grid))
+    words = credit_words(context.study)
+    counts = write_priority(folder, context.study, name, grid, partition, predicted, ranked, gain, words)
+    return Built(folder, counts=counts)
 
 
 def map_(name: str, context: Context, partition: Partition, folder: Path) -> Built:
     """Draw the map of one prediction and write its cells as GeoParquet."""
     from entropice_core.pipeline.words import credit_words
+    from entropice_core.prediction.export import DERIVED
     from entropice_core.prediction.maps import write_map
 
     predicted = context.open(f"prediction.{name}", partition)
@@ -142,7 +213,7 @@ def map_(name: str, context: Context, partition: Partition, folder: Path) -> Bui
     cv = json.loads((context.store.path(f"model.{name}", Partition(partition.grid)) / "cv.json").read_text())
     origin = f"prediction.{name} {partition} · digest {digest[:12]} · {skill(cv)}"
     counts = write_map(folder, credit_words(context.study), name, context.grid(partition), partition, predicted, origin)
-    return Built(folder, counts=counts)
+    return Built(folder, counts=counts, volatile=tuple(file for file in DERIVED if (folder / file).is_file()))
 
 
 def skill(cv: dict[str, Any]) -> str:

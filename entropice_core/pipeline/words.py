@@ -37,3 +37,13 @@ def credit_words(study: Study) -> list[str]:
     inventory = study.inventories[study.target.inventory]
     sources = "; ".join(source.title for source in study.sources.values())
     return [study.study.title, f"Labels: {inventory.title}. Predictors: {sources}."]
+
+
+def feature_set_words(study: Study, model: str) -> str:
+    """Name the feature sets of a model with their lag, as its maps carry them: what they know, and of which year.
+
+    A lag of 0 means that the features are of the year that is mapped.
+    """
+    used = study.models[model].sources or tuple(study.sources)
+    lags = {name: study.sources[name].lag if study.sources[name].is_yearly else None for name in used}
+    return ", ".join(f"{n} ({'static' if lag is None else f'lag {lag} a'})" for n, lag in sorted(lags.items()))

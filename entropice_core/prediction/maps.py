@@ -6,7 +6,7 @@ Never Web Mercator. The coastline is the offline land mask of the grids. One fun
 the picture in Dagster, in MLflow and in a paper is the same picture.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
@@ -30,9 +31,11 @@ from pyproj import Transformer
 from entropice_core.grids.base import Grid
 from entropice_core.storage.partition import Partition
 
-VERSION = "1"
+VERSION = "2"
 EQUAL_AREA = "EPSG:6931"
 OCEAN, LAND, UNOBSERVED, LINES, COAST = "#eef3f7", "#dedbd5", "#b3aea6", "#8a97a3", "#9fb0bd"
+OUTSIDE = "#f2f2f2"
+HATCH = "//////"
 ABOVE, BELOW = 0.62, 0.98  # inches
 FOOTER_LINES = 3
 HALO = [withStroke(linewidth=1.6, foreground="white", alpha=0.8)]
@@ -54,7 +57,13 @@ class MapStyle:
     dpi: int = 150
 
 
-def draw_map(grid: Grid, cell_ids: NDArray[np.uint64], values: NDArray[np.floating[Any]], style: MapStyle) -> Figure:
+def draw_map(
+    grid: Grid,
+    cell_ids: NDArray[np.uint64],
+    values: NDArray[np.floating[Any]],
+    style: MapStyle,
+    outside: NDArray[np.bool_] | None = None,
+) -> Figure:
     """Draw one value per cell.
 
     Parameters
@@ -66,6 +75,8 @@ def draw_map(grid: Grid, cell_ids: NDArray[np.uint64], values: NDArray[np.floati
         NaN is drawn grey and named in the legend.
     style : MapStyle
         Title, label of the colour bar with its unit, range.
+    outside : (cell,) bool, optional
+        Cells outside the area of applicability are hatched and counted in the legend.
     """
     rings = _rings(grid, cell_ids)
     angle = _upright(rings)
@@ -74,6 +85,8 @@ def draw_map(grid: Grid, cell_ids: NDArray[np.uint64], values: NDArray[np.floati
     figure, axes = _frame(extent, style)
     _background(axes, extent, angle)
     _cells(figure, axes, turned, np.asarray(values, dtype=float), style)
+    if outside is not None:
+        _hatch(figure, axes, turned, np.asarray(outside, dtype=bool) & np.isfinite(values))
     _graticule(axes, extent, angle)
     _scale_bar(axes, extent)
     _words(figure, style)
@@ -106,40 +119,61 @@ def save_figure(figure: Figure, folder: Path, stem: str) -> None:
 def cells_table(grid: Grid, dataset: xr.Dataset) -> gpd.GeoDataFrame:
     """Make the table of cells that a GIS opens: one row a cell, EPSG:4326, split at 180 degrees.
 
-    Cell ids are text, as many programs read 64-bit ids as rounded floats.
+    Cell ids are text, as many programs read 64-bit ids as rounded floats. A variable along ``class`` becomes a column
+    for each class, ``in_set_0``, ``in_set_1``.
     """
     ids = dataset["cell_ids"].values
-    names = sorted(str(name) for name, variable in dataset.data_vars.items() if variable.dims == ("cell",))
-    columns = {name: dataset[name].values for name in names}  # Zarr lists its members in any order
+    columns: dict[str, NDArray[Any]] = {}
+    for name in sorted(str(name) for name in dataset.data_vars):  # Zarr lists its members in any order
+        if dataset[name].dims == ("cell",):
+            columns[name] = dataset[name].values
+        elif dataset[name].dims == ("cell", "class"):
+            columns |= {f"{name}_{k}": column for k, column in enumerate(dataset[name].values.T)}
     table = gpd.GeoDataFrame(columns, geometry=grid.polygons(ids, crs="EPSG:4326"), crs="EPSG:4326")
-    text = [f"{i:x}" for i in ids] if grid.name == "h3" else [str(i) for i in ids]
-    table.insert(0, "cell_id", text)
+    table.insert(0, "cell_id", id_texts(grid, ids))
     return table
+
+
+def id_texts(grid: Grid, ids: NDArray[np.uint64]) -> list[str]:
+    """Write cell ids as people do: H3 in hexadecimal digits, HEALPix as a number."""
+    return [f"{i:x}" for i in ids] if grid.name == "h3" else [str(i) for i in ids]
 
 
 def write_map(
     folder: Path, words: list[str], model: str, grid: Grid, partition: Partition, predicted: xr.Dataset, origin: str
 ) -> dict[str, Any]:
-    """Write map.png, map.svg and cells.parquet of one prediction; return counts for the manifest.
+    """Write the maps of one prediction and its cells in the formats that others read; return counts for the manifest.
+
+    ``map.png``, ``map.svg`` : probability; ``expected_density.png`` : expected density. For ``cells.*`` see ``export``.
 
     Parameters
     ----------
     words : title of the study, and its credits
     origin : what the map was made from: digest, skill
     """
-    p = predicted["probability"]
+    from entropice_core.prediction.export import write_exports
+
+    outside = predicted["is_applicable"].values == 0
+    carried = [predicted.attrs[key] for key in ("feature_sets", "data_digests") if key in predicted.attrs]
+    footer = (f"{origin} · EPSG:6931, equal area", *words[1:], " · ".join(carried))
+    subtitle = f"Arctic year {partition.year} · {model} · grid {grid.key} ({outside.size:,} cells)"
+    ids, p, density = (predicted[name] for name in ("cell_ids", "probability", "expected_density"))
     style = MapStyle(
         title=words[0],
-        subtitle=f"Arctic year {partition.year} · {model} · grid {grid.key} ({p.size:,} cells)",
+        subtitle=subtitle,
         label=f"susceptibility: {p.attrs['long_name']}",
         low=0.0,
         high=1.0,
-        footer=(f"{origin} · EPSG:6931, equal area", *words[1:]),
+        footer=footer,
     )
-    save_figure(draw_map(grid, predicted["cell_ids"].values, p.values, style), folder, "map")
-    table = cells_table(grid, predicted)
-    table.to_parquet(folder / "cells.parquet", index=False)
-    return {"cells": len(table), "cells without a value": int(p.isnull().sum())}
+    save_figure(draw_map(grid, ids.values, p.values, style, outside), folder, "map")
+    label = f"{density.attrs['long_name']} ({density.attrs['units']}), logarithmic"
+    style = replace(style, label=label, low=None, high=None, is_log=True, colours="magma_r")
+    (folder / "expected_density.png").write_bytes(png_bytes(draw_map(grid, ids.values, density.values, style, outside)))
+    counts = write_exports(folder, grid, predicted)
+    known = np.isfinite(p.values)
+    share = float((~outside[known]).mean()) if known.any() else 0.0
+    return {**counts, "cells without a value": int((~known).sum()), "share inside the area of applicability": share}
 
 
 def _rings(grid: Grid, cell_ids: NDArray[np.uint64]) -> list[NDArray[np.float64]]:
@@ -240,6 +274,23 @@ def _cells(
         figure.text(0.685, 0.62 / height, f"no value ({len(nothing):,} cells)", fontsize=8, va="center")
 
 
+def _hatch(figure: Figure, axes: Axes, rings: list[NDArray[np.float64]], outside: NDArray[np.bool_]) -> None:
+    """Hatch cells in which nobody has seen what the model does, and say so."""
+    height = figure.get_figheight()
+    share = outside.mean() if outside.size else 0.0
+    text = f"outside the area of applicability: {share:.0%} of cells"
+    figure.text(0.685, 0.80 / height, text, fontsize=7, va="center")
+    key = figure.add_axes((0.66, 0.75 / height, 0.02, 0.10 / height))
+    key.set_axis_off()
+    key.add_patch(Rectangle((0, 0), 1, 1, facecolor=OUTSIDE, edgecolor="#333333", hatch=HATCH, linewidth=0.3))
+    drawn = [ring for ring, is_outside in zip(rings, outside, strict=True) if is_outside]
+    if drawn:
+        veil = PolyCollection(drawn, facecolor=OUTSIDE, edgecolor="none", alpha=0.35, zorder=2.4)
+        lines = PolyCollection(drawn, facecolor="none", edgecolor="#333333", linewidth=0, hatch=HATCH, zorder=2.5)
+        axes.add_collection(veil)
+        axes.add_collection(lines)
+
+
 def _norm(values: NDArray[np.float64], style: MapStyle) -> Normalize:
     low = float(values.min()) if style.low is None else style.low
     high = float(values.max()) if style.high is None else style.high
@@ -252,16 +303,18 @@ def _norm(values: NDArray[np.float64], style: MapStyle) -> Normalize:
 
 def _graticule(axes: Axes, extent: tuple[float, float, float, float], angle: float) -> None:
     project = Transformer.from_crs("EPSG:4326", EQUAL_AREA, always_xy=True)
-    lines = []
+    lines, texts = [], []
     for latitude in range(50, 90, 5):
         lon = np.linspace(-180, 180, 361)
         lines.append(_turn(np.column_stack(project.transform(lon, np.full(lon.size, latitude))), angle))
-        _label(axes, extent, lines[-1], f"{latitude}°N")
+        texts.append(f"{latitude}°N")
     for longitude in range(-180, 180, 30):
-        lat = np.linspace(45, 88, 87)
-        line = _turn(np.column_stack(project.transform(np.full(lat.size, longitude), lat)), angle)
-        lines.append(line)
-        _label(axes, extent, line, _meridian(longitude))
+        lat = np.linspace(45, 88, 173)
+        lines.append(_turn(np.column_stack(project.transform(np.full(lat.size, longitude), lat)), angle))
+        texts.append(_meridian(longitude))
+    taken: list[tuple[float, float]] = []
+    for line, text in zip(lines, texts, strict=True):
+        _label(axes, extent, line, text, taken)
     axes.add_collection(LineCollection(lines, colors=LINES, linewidths=0.4, alpha=0.7, zorder=3))
 
 
@@ -271,19 +324,27 @@ def _meridian(longitude: int) -> str:
     return f"{abs(longitude)}°{'E' if longitude > 0 else 'W'}"
 
 
-def _label(axes: Axes, extent: tuple[float, float, float, float], line: NDArray[np.float64], text: str) -> None:
-    """Write a label where a line first enters the picture, a little inside the frame."""
-    margin = 0.03 * (extent[1] - extent[0])
+def _label(
+    axes: Axes,
+    extent: tuple[float, float, float, float],
+    line: NDArray[np.float64],
+    text: str,
+    taken: list[tuple[float, float]],
+) -> None:
+    """Write a label where a line first enters the picture, farther along where another label stands, or nowhere."""
+    width = extent[1] - extent[0]
+    margin = 0.03 * width
     inside = (
         (line[:, 0] > extent[0] + margin)
         & (line[:, 0] < extent[1] - margin)
         & (line[:, 1] > extent[2] + margin)
         & (line[:, 1] < extent[3] - margin)
     )
-    if inside.any():
-        x, y = line[np.flatnonzero(inside)[0]]
-        axes.text(x, y, text, fontsize=6, color="#55626e", ha="center", va="center", zorder=4,
-                  path_effects=HALO)  # fmt: skip
+    for x, y in line[inside].tolist():
+        if all(abs(x - a) > 0.055 * width or abs(y - b) > 0.022 * width for a, b in taken):
+            taken.append((x, y))
+            axes.text(x, y, text, fontsize=6, color="#55626e", ha="center", va="center", zorder=4, path_effects=HALO)
+            return
 
 
 def _scale_bar(axes: Axes, extent: tuple[float, float, float, float]) -> None:

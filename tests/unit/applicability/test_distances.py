@@ -1,4 +1,4 @@
-"""Distances of folds and map: rebuilt folds are those of the training, and the side on which folds err is named."""
+"""Distances of folds and map, and the side on which folds err."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pyproj import Geod
 
-from entropice_core.applicability.distances import match_distances, rebuild_splits
+from entropice_core.applicability.distances import match_distances
 from entropice_core.config import FoldsConfig
 from entropice_core.dataset.folds import make_folds
 from entropice_core.errors import SchemaError
@@ -18,19 +18,6 @@ def cells():
     grid = parse_grid_key("healpix-6")
     ids = grid.cells(StudyArea(66.0, bounds=(150.0, 66.0, -150.0, 76.0)))
     return grid, ids, *grid.centers(ids)
-
-
-def test_rebuilt_folds_learn_from_the_same_rows_as_those_of_the_training():
-    grid, ids, lon, lat = cells()
-    rows = np.repeat(np.arange(ids.size), 2)
-    config = FoldsConfig(n_folds=3, block_level={"healpix": 3}, buffer_km=120.0)
-    folds = make_folds(config, grid, ids[rows], lon[rows], lat[rows], 0)
-    fold = np.full(rows.size, -1)
-    for number, each in enumerate(folds):
-        fold[each.test] = number
-    rebuilt = rebuild_splits(lon[rows], lat[rows], fold, 120.0)
-    for (train, test), each in zip(rebuilt, folds, strict=True):
-        assert np.array_equal(train, each.train) and np.array_equal(test, each.test)
 
 
 def test_distances_are_those_of_the_ellipsoid_across_180_degrees():

@@ -1,0 +1,1 @@
+"""Which variables tell where slumps are, and whether that is stable."""

@@ -1,0 +1,89 @@
+"""The picture that answers: which variables tell, and is that stable?"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+BLUE, GREY, DARK = "#2a6f97", "#8d99ae", "#333333"
+COLOURS = ("#2a6f97", "#d17a22", "#4f772d", "#8a4f7d", "#9a8c1d", "#7a5c3e")
+MOST = 20
+
+
+def draw_proxies(path: Path, report: dict[str, Any], title: str) -> None:
+    """Draw, for every measure, its best features with the spread of folds and seeds, and for sources likewise.
+
+    Parameters
+    ----------
+    report : what ``proxies.json`` holds
+    """
+    measures = report["measures"]
+    n = min(MOST, len(report["source_of"]))
+    sources = list(dict.fromkeys(report["source_of"].values()))
+    colour = {source: COLOURS[i % len(COLOURS)] for i, source in enumerate(sources)}
+    height = 1.7 + 0.17 * n + 0.22 * len(sources)
+    figure = Figure(figsize=(1.0 + 4.1 * len(measures), height + 0.8), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(2, len(measures), height_ratios=[0.17 * n + 0.7, 0.22 * len(sources) + 0.7])
+    for column, (measure, described) in enumerate(measures.items()):
+        axes = figure.add_subplot(grid[0, column])
+        rows = described["features"][:n]
+        _bars(axes, rows, [colour[report["source_of"][row["name"]]] for row in rows])
+        axes.set_title(f"{measure}\n{_wrapped(described['verdict'])}", fontsize=7, loc="left")
+        axes.set_xlabel(_unit(measure), fontsize=7)
+    axes = figure.add_subplot(grid[1, 0])
+    rows = report["sources"]["features"]
+    _bars(axes, rows, [colour[row["name"]] for row in rows])
+    axes.set_xlabel("whole source shuffled within blocks: increase of log loss (nat)", fontsize=7)
+    if len(measures) > 1:
+        note = figure.add_subplot(grid[1, 1:])
+        note.set_axis_off()
+        note.text(0.0, 0.95, _notes(report), fontsize=7, va="top", linespacing=1.5)
+    figure.suptitle(f"{title}: which variables tell, and is that stable?", fontsize=9, x=0.01, ha="left")
+    figure.savefig(path, metadata={"Software": None})
+
+
+def _bars(axes: Axes, rows: list[dict[str, Any]], colours: list[str]) -> None:
+    at = np.arange(len(rows))[::-1]
+    mean = np.array([row["mean"] for row in rows])
+    folds, seeds = (np.array([row[key] or 0.0 for row in rows]) for key in ("sd_over_folds", "sd_over_seeds"))
+    axes.barh(at, mean, color=colours, height=0.72, alpha=0.85)
+    axes.errorbar(mean, at, xerr=folds, fmt="none", ecolor=DARK, elinewidth=0.8, capsize=1.5)
+    axes.errorbar(mean, at, xerr=seeds, fmt="none", ecolor="#ffffff", elinewidth=2.2, alpha=0.9)
+    axes.set_yticks(at, [row["name"] for row in rows], fontsize=6)
+    axes.tick_params(axis="x", labelsize=6.5)
+    axes.axvline(0, color=DARK, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    for y, row in zip(at, rows, strict=True):
+        ranks = f" {row['best_rank']:.0f} to {row['worst_rank']:.0f}"
+        axes.annotate(ranks, (1.0, y), xycoords=("axes fraction", "data"), fontsize=5.5, va="center", color=GREY)
+
+
+def _notes(report: dict[str, Any]) -> str:
+    lines = [
+        f"{report['folds']} held-out folds x {report['seeds']} seeds; bars: mean of all fits; thin lines: spread over",
+        "folds (places), white lines: over seeds (chance); grey at the right: best and worst rank among all fits.",
+        "Colours are sources. Values were shuffled within blocks, in held-out cells.",
+    ]
+    lines += [
+        f"{pair['measures'][0]} and {pair['measures'][1]} agree with rank correlation {pair['rank_correlation']:.2f}"
+        for pair in report["agreement"][:6]
+    ]
+    if report["constant_in_blocks"]:
+        names = ", ".join(report["constant_in_blocks"][:4])
+        lines.append(f"{len(report['constant_in_blocks'])} vary only between blocks and cannot be judged so: {names}")
+    return "\n".join(lines)
+
+
+def _wrapped(verdict: str) -> str:
+    head, _, tail = verdict.partition(" (")
+    return f"{head}\n({tail}" if tail else head
+
+
+def _unit(measure: str) -> str:
+    if measure.startswith("permutation"):
+        return "increase of held-out log loss (nat)"
+    return "mean |value| over held-out cells" if measure.startswith("Shapley") else "the model's own score"
