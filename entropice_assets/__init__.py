@@ -13,6 +13,8 @@
 ``keys``                names of datasets as asset keys
 ``failures``            our errors as Dagster failures with the same sentence
 ``jobs``, ``sensors``   what can be started as a whole, and what starts by itself
+``schedules``           asking a service for new years of files
+``automation``          features of years whose files have come
 ======================  ==================================================================================
 
 No science belongs here, and no heavy library is imported by any of these modules.

@@ -17,7 +17,8 @@ def as_failure() -> Iterator[None]:
     try:
         yield
     except RetryableSourceError as error:
-        raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=WAIT_S) from error
+        asked = getattr(error, "wait_s", None)  # what the service itself asks for
+        raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=asked or WAIT_S) from error
     except EntropiceError as error:
         kind = type(error).__name__
         raise dg.Failure(description=str(error), metadata={"error": kind}, allow_retries=False) from error

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
-from entropice_assets.keys import asset_key
+from entropice_assets.keys import asset_key, files_key
+from entropice_core.config import Study
 from entropice_core.pipeline.product import Product
 from entropice_core.pipeline.run import Graph
 
@@ -22,6 +23,18 @@ def make_jobs(graph: Graph) -> list[Job]:
     for product in graph.values():
         groups.setdefault(job_name(graph, product), []).append(product)
     return [_job(name, products) for name, products in sorted(groups.items())]
+
+
+def make_fetch_jobs(study: Study) -> dict[str, Job]:
+    """Make one job for each source whose files are fetched, by source."""
+    return {
+        name: dg.define_asset_job(
+            name=f"fetch_{name}",
+            selection=dg.AssetSelection.assets(files_key(name)),
+            description=f"By year: fetch the files of {name}.",
+        )
+        for name in study.fetch
+    }
 
 
 def job_name(graph: Graph, product: Product) -> str:

@@ -13,3 +13,12 @@ def asset_key(dataset: str) -> dg.AssetKey:
     ['labels_darts']
     """
     return dg.AssetKey(dataset.replace(".", "_"))
+
+
+def files_key(source: str) -> dg.AssetKey:
+    """Name the asset of the files that are fetched for a source.
+
+    >>> files_key("era5").path
+    ['files_era5']
+    """
+    return dg.AssetKey(f"files_{source}")

@@ -23,17 +23,15 @@ class StudyPartitions:
 
     def __init__(self, study: Study) -> None:
         self.study = study
-        first, last = study.study.years.first, study.study.years.last
+        offered = study.study.years.offered()
         self.grid = dg.StaticPartitionsDefinition(list(study.study.grids))
-        # `end` alone would hide years that the clock has not reached; the study says which years there are.
-        self.year = dg.TimeWindowPartitionsDefinition(
-            start=datetime(first, 1, 1),  # noqa: DTZ001 - Dagster reads it as UTC
-            end=datetime(last + 1, 1, 1),  # noqa: DTZ001
-            fmt="%Y",
-            cron_schedule=NEW_YEAR,
-            end_offset=last - first + 1,
-        )
+        self.year = _years(offered[0], offered[-1])
         self.grid_year = dg.MultiPartitionsDefinition({"grid": self.grid, "year": self.year})
+
+    def of_files(self, source: str) -> dg.PartitionsDefinition[str]:
+        """Give the years of the files of a source, which may begin before the study does."""
+        offered = self.study.study.years.offered()
+        return _years(self.study.fetch[source].first or offered[0], offered[-1])
 
     def of(self, dimensions: Sequence[Dimension]) -> dg.PartitionsDefinition[str] | None:
         """Give the definition for the dimensions of a product; None for none."""
@@ -43,6 +41,17 @@ class StudyPartitions:
             frozenset({"grid", "year"}): self.grid_year,
         }
         return known.get(frozenset(dimensions))
+
+
+def _years(first: int, last: int) -> dg.TimeWindowPartitionsDefinition:
+    """Make the keys of years; the study says which there are, as `end` alone would hide those that are to come."""
+    return dg.TimeWindowPartitionsDefinition(
+        start=datetime(first, 1, 1),  # noqa: DTZ001 - Dagster reads it as UTC
+        end=datetime(last + 1, 1, 1),  # noqa: DTZ001
+        fmt="%Y",
+        cron_schedule=NEW_YEAR,
+        end_offset=last - first + 1,
+    )
 
 
 def to_partition(product: Product, key: str | None) -> Partition:

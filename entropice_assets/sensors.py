@@ -81,7 +81,7 @@ def _reporter(graph: Graph) -> dg.SensorDefinition:
 def _unreported(instance: dg.DagsterInstance, study: Context, graph: Graph) -> Iterator[dg.AssetMaterialization]:
     for product in graph.values():
         published = set(study.store.partitions(product.dataset))
-        for partition in [p for p in product.partitions(study.study) if p in published]:
+        for partition in [p for p in product.partitions(study.study, offered=True) if p in published]:
             manifest = study.store.manifest(product.dataset, partition)
             age = datetime.now(UTC) - datetime.fromisoformat(manifest.created)
             if age.total_seconds() < SETTLED_SECONDS or _known(instance, product, partition) == manifest.digest:
@@ -111,7 +111,7 @@ def _event(product: Product, partition: Partition, digest: str, metadata: Metada
 
 def _requests(study: Context, graph: Graph, product: Product) -> Iterator[dg.RunRequest]:
     for partition in study.store.partitions(product.dataset):
-        if partition not in product.partitions(study.study):
+        if partition not in product.partitions(study.study, offered=True):
             continue  # left from an earlier version of the study
         recipe = recipe_of(study, graph, product, partition)
         published = study.store.manifest(product.dataset, partition).recipe

@@ -52,6 +52,7 @@ def year_summary(wish: Wish, receipts: list[Receipt]) -> dict[str, Any]:
         "variables": [{"name": n, "short": CATALOGUES[wish.family][n].short, "statistic": s} for n, s in variables],
         "gaps": sorted({k[0] for r in receipts for k in r.request.keys if k not in held}),
         "expver": expver,
+        "months_missing": [month_key(m) for m in arctic_months(wish.year) if not any(k[2] == m for k in held)],
         "is_provisional": bool(provisional),
         "provisional_months": [month_key(m) for m in provisional],
         "results": sorted({r.request.name for r in held.values()}),
