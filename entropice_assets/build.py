@@ -9,15 +9,18 @@ from typing import Any
 
 import dagster as dg
 
-from entropice_assets.assets import comparison, dataset, grids, labels, models, predictions, sources
-from entropice_assets.jobs import make_jobs
+from entropice_assets.assets import comparison, dataset, files, grids, labels, models, predictions, sources
+from entropice_assets.automation import make_automation
+from entropice_assets.jobs import make_fetch_jobs, make_jobs
 from entropice_assets.partitions import StudyPartitions
 from entropice_assets.resources import EntropiceResource
+from entropice_assets.schedules import make_schedules
 from entropice_assets.sensors import make_sensors
+from entropice_core.compute import Compute
 from entropice_core.config import Settings, load_study
 from entropice_core.pipeline.graph import build_graph
 
-ROOMS = (grids, labels, sources, dataset, models, predictions, comparison)
+ROOMS = (grids, labels, files, sources, dataset, models, predictions, comparison)
 
 
 def build_defs(study: str | None = None, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -28,16 +31,27 @@ def build_defs(study: str | None = None, resource_overrides: Mapping[str, Any] |
     study : name of a preset or path of a TOML; ``ENTROPICE_STUDY``, or the demo, when not given
     resource_overrides : resources that take the place of the usual ones, by name
     """
-    name = study or Settings.from_environment().study
+    settings = Settings.from_environment()
+    name = study or settings.study
     loaded = load_study(name)
     graph, partitions = build_graph(loaded), StudyPartitions(loaded)
-    jobs = make_jobs(graph)
+    jobs, fetch_jobs = make_jobs(graph), make_fetch_jobs(loaded)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # partition mappings and backfill policies
         return dg.Definitions(
             assets=[asset for room in ROOMS for asset in room.build(graph, partitions)],
-            jobs=jobs,
-            sensors=make_sensors(graph, jobs),
+            jobs=[*jobs, *fetch_jobs.values()],
+            schedules=make_schedules(loaded, fetch_jobs),
+            sensors=[*make_sensors(graph, jobs), *make_automation(loaded)],
             resources={"entropice": EntropiceResource(study=name), **(resource_overrides or {})},
-            executor=dg.multiprocess_executor,
+            executor=_executor(Compute.parse(settings.compute)),
         )
+
+
+def _executor(compute: Compute) -> dg.ExecutorDefinition:
+    """Run steps as processes of the machine of the run, or on the workers of the Dask cluster that was named."""
+    if compute.kind != "dask":
+        return dg.multiprocess_executor
+    from entropice_assets.dask.executor import dask_steps_executor
+
+    return dask_steps_executor(str(compute.address))

@@ -4,12 +4,15 @@ The body does what ``entropice build`` does, through the same function, so that 
 asset is made from, its code version and its partitions are read from the product.
 """
 
+import json
 from collections.abc import Iterator
 
 import dagster as dg
 from pydantic import Field
 
 from entropice_assets.asset_checks import check_specs
+from entropice_assets.automation import fetched_for, when_updated
+from entropice_assets.dask import RESOURCES_TAG
 from entropice_assets.failures import as_failure
 from entropice_assets.keys import asset_key
 from entropice_assets.partitions import StudyPartitions, requested, to_partition
@@ -23,17 +26,26 @@ KINDS = {
     "cells": {"zarr"},
     "inventory": {"parquet"},
     "labels": {"zarr"},
+    "labels_mean": {"zarr"},
+    "label_sensitivity": {"csv"},
+    "label_agreement": {"csv", "png"},
     "features": {"zarr"},
     "training_set": {"zarr"},
     "model": {"scikitlearn", "mlflow"},
     "prediction": {"zarr"},
     "map": {"geoparquet", "png"},
     "comparison": {"csv", "png"},
+    "independent": {"csv"},
 }
 """What each kind of dataset is stored as; shown as badges."""
 
 PARTITIONS_PER_RUN = 10
 """Starting a process costs more than most partitions do, and one failure should not stop many of them."""
+
+
+MEMORY_GB = {"features": 6, "training_set": 4, "model": 8}
+"""What a step may take on a shared worker, by kind; others are small."""
+SMALL_GB = 3
 
 
 class BuildConfig(dg.Config):
@@ -50,11 +62,13 @@ def make_room(room: str, graph: Graph, partitions: StudyPartitions) -> list[dg.A
 def make_asset(product: Product, graph: Graph, partitions: StudyPartitions) -> dg.AssetsDefinition:
     """Make the asset that brings the partitions of one product up to date."""
     split = partitions.of(product.dimensions)
+    fetched = fetched_for(product, partitions.study)
 
     @dg.asset(
         key=asset_key(product.dataset),
-        deps=[asset_key(need) for need in product.needs],
+        deps=[*(asset_key(need) for need in product.needs), *fetched],
         partitions_def=split,
+        automation_condition=when_updated(fetched),
         backfill_policy=backfill_policy(product),
         check_specs=check_specs(product),
         group_name=product.group,
@@ -62,6 +76,7 @@ def make_asset(product: Product, graph: Graph, partitions: StudyPartitions) -> d
         kinds=KINDS[product.kind],
         tags={"entropice/kind": product.kind},
         code_version=product.code_version,
+        op_tags={RESOURCES_TAG: json.dumps(needs_of(product))},
         pool="training" if product.kind == "model" else None,
     )
     def build(
@@ -79,6 +94,13 @@ def make_asset(product: Product, graph: Graph, partitions: StudyPartitions) -> d
         log_again(context, parts)
 
     return build
+
+
+def needs_of(product: Product) -> dict[str, float]:
+    """Say what a step needs of the worker that runs it: memory in GB, and a GPU where its model asks for one."""
+    memory: dict[str, float] = {"MEMORY": MEMORY_GB.get(product.kind, SMALL_GB)}
+    params = product.config.get("model", {}).get("params", {}) if product.kind == "model" else {}
+    return {**memory, "GPU": 1} if params.get("device") == "cuda" else memory
 
 
 def backfill_policy(product: Product) -> dg.BackfillPolicy | None:

@@ -27,6 +27,8 @@ from entropice_core.config import Settings, Study
 if TYPE_CHECKING:
     import pandas as pd
 
+    from entropice_core.pipeline.parallel import Task
+
 
 @app.command
 def run(study: StudyName = None, *, grid: Grids = (), force: bool = False) -> None:
@@ -40,10 +42,15 @@ def run(study: StudyName = None, *, grid: Grids = (), force: bool = False) -> No
         Build everything again, also what is current.
     """
     from entropice_core.pipeline.graph import build_graph
+    from entropice_core.pipeline.parallel import with_what_they_need
+    from entropice_core.pipeline.product import Context
+    from entropice_core.pipeline.run import tasks
 
     loaded, settings = load(study)
-    wanted = [name for name in build_graph(loaded) if name != "comparison" or not grid]
-    _bring_up_to_date(loaded, settings, wanted, grid, (), force)
+    graph = build_graph(loaded)
+    wanted = [product for product in graph.values() if "grid" in product.dimensions or not grid]
+    chosen = tasks(Context(loaded, settings), wanted, checked_grids(grid, loaded), None)
+    _bring_up_to_date(loaded, settings, with_what_they_need(graph, loaded, chosen), force)
     if grid:
         say("Some grids only: the comparison needs all of them (entropice run without --grid).")
     else:
@@ -58,6 +65,8 @@ def build(
     year: YearList = (),
     only: bool = False,
     force: bool = False,
+    partition_index: int | None = None,
+    partition_count: int | None = None,
 ) -> None:
     """Bring some datasets up to date, and everything that they are made from.
 
@@ -69,23 +78,29 @@ def build(
         Do not build what they are made from; fail if it is missing.
     force
         Build again, also what is current.
+    partition_index
+        Which share of the partitions to build, from 0; for an array of jobs ($SLURM_ARRAY_TASK_ID).
+    partition_count
+        Into how many shares the partitions are dealt.
     """
     from entropice_core.pipeline.graph import build_graph
-    from entropice_core.pipeline.run import select, with_upstream
+    from entropice_core.pipeline.parallel import share, with_what_they_need
+    from entropice_core.pipeline.product import Context
+    from entropice_core.pipeline.run import select, tasks
 
     loaded, settings = load(study)
     graph = build_graph(loaded)
-    wanted = select(graph, datasets)
-    names = [p.dataset for p in (wanted if only else with_upstream(graph, wanted))]
-    _bring_up_to_date(loaded, settings, names, grid, year, force)
+    grids, years = checked_grids(grid, loaded), checked_years(year, loaded)
+    todo = share(
+        tasks(Context(loaded, settings), select(graph, datasets), grids, years), partition_index, partition_count
+    )
+    _bring_up_to_date(loaded, settings, todo if only else with_what_they_need(graph, loaded, todo), force)
 
 
-def _bring_up_to_date(
-    study: Study, settings: Settings, names: list[str], grids: tuple[str, ...], years: tuple[int, ...], force: bool
-) -> None:
+def _bring_up_to_date(study: Study, settings: Settings, todo: "list[Task]", force: bool) -> None:
     from entropice_core.pipeline.graph import build_graph
+    from entropice_core.pipeline.parallel import bring_up_to_date
     from entropice_core.pipeline.product import Context
-    from entropice_core.pipeline.run import materialize, tasks
 
     graph = build_graph(study)
     begun = perf_counter()
@@ -97,16 +112,12 @@ def _bring_up_to_date(
     with bar:
         row = bar.add_task(f"{study.study.name}: looking", total=None)
         context = Context(study, settings, say=lambda text: bar.update(row, description=f"[cyan]{escape(text)}"))
-        todo = tasks(context, [graph[n] for n in names], checked_grids(grids, study), checked_years(years, study))
         bar.update(row, total=len(todo))
-        for product, partition in todo:
-            outcome = materialize(context, graph, product, partition, force)
+        for outcome in bring_up_to_date(context, graph, todo, force):
             done["built" if outcome.built else "current"] += 1
             if outcome.built:
-                line = (
-                    f"{product.dataset:32s} {partition!s:16s} {outcome.manifest.digest[:12]} {outcome.seconds:6.1f} s"
-                )
-                bar.console.print(f"built {line}", highlight=False)
+                what = f"{outcome.dataset:32s} {outcome.partition!s:16s}"
+                bar.console.print(f"built {what} {outcome.digest[:12]} {outcome.seconds:6.1f} s", highlight=False)
             if problem := outcome.extra.get("tracking_problem"):
                 bar.console.print(
                     f"[yellow]tracking: {escape(str(problem))} (the model is stored; the next run records it)[/]"

@@ -15,18 +15,21 @@ class Settings(Strict):
     ``data``: the folder of input files that ``{data}`` in a TOML stands for (``ENTROPICE_DATA``).
     ``study``: a preset's name or the path of a TOML (``ENTROPICE_STUDY``, default ``demo``).
     ``tracking_uri``: the MLflow tracking server (``ENTROPICE_TRACKING_URI``, default an SQLite file below home).
+    ``compute``: where independent pieces of work run (``ENTROPICE_COMPUTE``, default ``serial``): ``serial``,
+    ``threads``, ``processes``, ``dask://host:port`` or ``cuda``.
     """
 
     home: Path
     data: Path | None = None
     study: str = "demo"
     tracking_uri: str
+    compute: str = "serial"
 
     @classmethod
     def from_environment(cls, environ: dict[str, str] | None = None) -> "Settings":
         """Read the variables; an ENTROPICE_* name that means nothing is an error, as it is a typo."""
         env = dict(os.environ if environ is None else environ)
-        known = {"HOME", "DATA", "STUDY", "TRACKING_URI", "CRASH_AT"}
+        known = {"HOME", "DATA", "STUDY", "TRACKING_URI", "COMPUTE", "CRASH_AT"}
         for name in env:
             if name.startswith("ENTROPICE_") and name.removeprefix("ENTROPICE_") not in known:
                 hint = nearest_hint(name, [f"ENTROPICE_{k}" for k in sorted(known)])
@@ -41,6 +44,7 @@ class Settings(Strict):
             data=Path(data).expanduser().absolute() if data else None,
             study=env.get("ENTROPICE_STUDY") or "demo",
             tracking_uri=uri,
+            compute=env.get("ENTROPICE_COMPUTE") or "serial",
         )
 
     def is_generated(self, study: Study) -> bool:

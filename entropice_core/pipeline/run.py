@@ -128,18 +128,6 @@ def one(graph: Graph, name: str) -> Product:
     return graph[name]
 
 
-def with_upstream(graph: Graph, products: Iterable[Product]) -> list[Product]:
-    """Add everything that the products are made from, in the order of the graph."""
-    wanted: set[str] = set()
-    stack = [product.dataset for product in products]
-    while stack:
-        name = stack.pop()
-        if name not in wanted:
-            wanted.add(name)
-            stack.extend(graph[name].needs)
-    return [product for product in graph.values() if product.dataset in wanted]
-
-
 def tasks(
     study_context: Context, products: Iterable[Product], grids: set[str] | None, years: set[int] | None
 ) -> list[tuple[Product, Partition]]:
@@ -147,7 +135,7 @@ def tasks(
     return [
         (product, partition)
         for product in products
-        for partition in product.partitions(study_context.study)
+        for partition in product.partitions(study_context.study, offered=years is not None)
         if (grids is None or partition.grid is None or partition.grid in grids)
         and (years is None or partition.year is None or partition.year in years)
     ]

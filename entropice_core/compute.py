@@ -1,0 +1,146 @@
+"""Run one function over many items with what the machine or the cluster has; results come in the order of the items.
+
+One setting, ``ENTROPICE_COMPUTE``, says where: ``serial``, ``threads`` (this process), ``processes`` (this machine),
+``dask://host:port`` (a Dask scheduler that runs already) or ``cuda`` (a Dask worker for each GPU of this machine). A
+number after a colon limits the workers: ``threads:4``. Where it runs never changes a result: items are independent, and
+what joins results does so in their order.
+"""
+
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any, Literal, TypeVar
+
+from entropice_core.errors import ConfigError, RetryableSourceError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Kind = Literal["serial", "threads", "processes", "dask", "cuda"]
+PATTERN = re.compile(
+    r"(?P<kind>serial|threads|processes|cuda)(:(?P<workers>[1-9]\d*))?|dask://(?P<address>[^/\s]+:\d+)"
+)
+CONNECT_SECONDS = 20
+AHEAD = 2
+"""Items handed out per worker: enough to keep it busy, few enough to bound the memory of results that wait."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where independent pieces of work run."""
+
+    kind: Kind = "serial"
+    workers: int | None = None
+    address: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Compute":
+        """Read the setting.
+
+        >>> Compute.parse("threads:4")
+        Compute(kind='threads', workers=4, address=None)
+        >>> Compute.parse("dask://scheduler:8786").address
+        'tcp://scheduler:8786'
+
+        Raises
+        ------
+        ConfigError
+            When it is none of the ways; the sentence lists them.
+        """
+        match = PATTERN.fullmatch(text.strip())
+        if match is None:
+            raise ConfigError(
+                f"ENTROPICE_COMPUTE is {text!r}: give serial, threads, processes, cuda (with a number of workers as in "
+                "threads:4) or dask://host:port."
+            )
+        if match["address"]:
+            return cls("dask", address=f"tcp://{match['address']}")
+        kind: Any = match["kind"]
+        return cls(kind, int(match["workers"]) if match["workers"] else None)
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Give the results in the order of the items; at most a few more than there are workers are under way.
+
+        An exception of the function is raised where its result would have come; what has not begun is not started.
+        For processes and Dask, the function and its items must be picklable: functions of a module, plain arguments.
+        """
+        if self.kind == "serial":
+            yield from map(function, items)
+            return
+        with self._executor() as (executor, workers):
+            yield from _in_order(executor, workers, function, items)
+
+    @contextmanager
+    def _executor(self) -> Iterator[tuple[Executor, int]]:
+        workers = self.workers or os.cpu_count() or 1
+        if self.kind == "threads":
+            with ThreadPoolExecutor(workers, thread_name_prefix="entropice") as threads:
+                yield threads, workers
+        elif self.kind == "processes":
+            # A forked copy of a process that has threads (BLAS, Arrow) can hang: start fresh ones.
+            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as processes:
+                yield processes, workers
+        else:
+            with self._client() as client:
+                count = len(client.scheduler_info(n_workers=-1)["workers"])
+                yield client.get_executor(pure=False, retries=2), max(1, count)
+
+    @contextmanager
+    def _client(self) -> Iterator[Any]:
+        """Connect to the cluster, or start one with a worker for each GPU."""
+        from distributed import Client
+
+        if self.kind == "dask":
+            with _connected(str(self.address)) as client:
+                yield client
+            return
+        cluster_class = _cuda_cluster()
+        with cluster_class(n_workers=self.workers) as cluster, Client(cluster) as client:
+            yield client
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS, name="entropice")
+    except (OSError, TimeoutError) as error:
+        raise RetryableSourceError(
+            f"No Dask scheduler answers at {address} within {CONNECT_SECONDS} s: start it (dask scheduler), or set "
+            "ENTROPICE_COMPUTE to threads."
+        ) from error
+    with client:
+        yield client
+
+
+def _cuda_cluster() -> Any:
+    try:
+        from dask_cuda import LocalCUDACluster
+    except ImportError as error:
+        raise ConfigError(
+            "ENTROPICE_COMPUTE is cuda, but dask-cuda is not installed: pip install 'entropice[gpu]', or set threads."
+        ) from error
+    return LocalCUDACluster
+
+
+def _in_order(
+    executor: Executor, workers: int, function: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[Result]:
+    waiting: deque[Future[Result]] = deque()
+    source = iter(items)
+    try:
+        for item in source:
+            waiting.append(executor.submit(function, item))
+            if len(waiting) >= workers * AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -1,0 +1,108 @@
+"""Build independent partitions side by side: in processes of this machine, or on the workers of a Dask cluster.
+
+The partitions of one product never need each other, so product follows product and their partitions spread out. Each
+worker calls the same ``materialize`` as everybody, so the digests are those of a serial run. With ``serial`` and
+``threads`` partitions follow each other (threads are for the tiles and chunks inside a step: libraries that draw
+pictures are not safe in threads).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from entropice_core.compute import Compute
+from entropice_core.config import Settings, Study
+from entropice_core.errors import ConfigError
+from entropice_core.pipeline.product import Context, Product
+from entropice_core.pipeline.run import Graph, materialize
+from entropice_core.storage.partition import Partition
+
+Task = tuple[Product, Partition]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One partition to bring up to date, as it travels to a worker."""
+
+    study: Study
+    settings: Settings
+    dataset: str
+    partition: Partition
+    force: bool
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of one partition, as it travels back."""
+
+    dataset: str
+    partition: Partition
+    digest: str
+    built: bool
+    seconds: float
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def bring_up_to_date(context: Context, graph: Graph, todo: Sequence[Task], force: bool) -> Iterator[Done]:
+    """Bring partitions up to date in the order of the list, side by side where ``ENTROPICE_COMPUTE`` says so."""
+    compute = Compute.parse(context.settings.compute)
+    if compute.kind in ("serial", "threads"):
+        for product, partition in todo:
+            yield _done(context, graph, product, partition, force)
+        return
+    _ = context.data_root  # a generated Arctic is written once, here, and not by every worker
+    for dataset, tasks in groupby(todo, key=lambda task: task[0].dataset):
+        jobs = [Job(context.study, context.settings, dataset, partition, force) for _, partition in tasks]
+        if len(jobs) == 1:
+            yield _done(context, graph, graph[dataset], jobs[0].partition, force)
+        else:
+            yield from compute.map(build_one, jobs)
+
+
+def build_one(job: Job) -> Done:
+    """Bring one partition up to date in a worker; the work inside stays in that worker."""
+    from entropice_core.pipeline.graph import build_graph
+
+    graph = build_graph(job.study)
+    context = Context(job.study, job.settings.model_copy(update={"compute": "serial"}))
+    return _done(context, graph, graph[job.dataset], job.partition, job.force)
+
+
+def _done(context: Context, graph: Graph, product: Product, partition: Partition, force: bool) -> Done:
+    outcome = materialize(context, graph, product, partition, force)
+    return Done(product.dataset, partition, outcome.manifest.digest, outcome.built, outcome.seconds, outcome.extra)
+
+
+def share(todo: Sequence[Task], index: int | None, count: int | None) -> list[Task]:
+    """Take one of ``count`` equal shares of the work, for an array of jobs that know nothing of each other.
+
+    >>> share(["a", "b", "c", "d", "e"], 1, 2)  # what they are does not matter here
+    ['b', 'd']
+    """
+    if index is None and count is None:
+        return list(todo)
+    if index is None or count is None or not 0 <= index < count:
+        raise ConfigError(
+            f"--partition-index is {index} of --partition-count {count}: give both, the index from 0 to the count "
+            "less 1."
+        )
+    return list(todo[index::count])
+
+
+def with_what_they_need(graph: Graph, study: Study, wanted: Sequence[Task]) -> list[Task]:
+    """Add the partitions that the wanted ones are made from, in an order in which everything needed comes first."""
+    found: set[tuple[str, Partition]] = set()
+    stack = list(wanted)
+    while stack:
+        product, partition = stack.pop()
+        if (product.dataset, partition) not in found:
+            found.add((product.dataset, partition))
+            ups = [graph[need] for need in product.needs]
+            stack += [(up, other) for up in ups for other in product.upstream(up, partition, study)]
+    return [
+        (product, partition)
+        for product in graph.values()
+        for partition in product.partitions(study)
+        if (product.dataset, partition) in found
+    ]
