@@ -10,8 +10,9 @@ from typing import Any
 import dagster as dg
 
 from entropice_assets.keys import asset_key, files_key
-from entropice_core.config import Study
+from entropice_core.config import SourceBase, Study
 from entropice_core.pipeline.product import Product
+from entropice_core.pipeline.run import Graph
 
 
 def fetched_for(product: Product, study: Study) -> list[dg.AssetKey]:
@@ -20,9 +21,15 @@ def fetched_for(product: Product, study: Study) -> list[dg.AssetKey]:
     With a lag the year of the files is not that of the features, which Dagster cannot say of two dimensions; then the
     files stand alone, and the sensor ``changed_input_files`` sees that they have changed.
     """
-    name = product.dataset.removeprefix("features.")
-    is_fed = product.kind == "features" and name in study.fetch and study.sources[name].lag == 0
-    return [files_key(name)] if is_fed else []
+    if product.kind != "features":
+        return []
+    source = study.sources[product.dataset.removeprefix("features.")]
+    return [files_key(name) for name in study.fetch if source.lag == 0 and _path(study.sources[name]) == _path(source)]
+
+
+def _path(source: SourceBase) -> str | None:
+    """Give the place of a source's files: two sources may read the same, such as a year and its history."""
+    return getattr(source, "path", None)
 
 
 def when_updated(fetched: list[dg.AssetKey]) -> dg.AutomationCondition[Any] | None:
@@ -39,9 +46,9 @@ def when_updated(fetched: list[dg.AssetKey]) -> dg.AutomationCondition[Any] | No
     return condition.with_label("when its files have come")
 
 
-def make_automation(study: Study) -> list[dg.SensorDefinition]:
+def make_automation(graph: Graph, study: Study) -> list[dg.SensorDefinition]:
     """Make the sensor that looks at the conditions, where the study fetches files."""
-    features = [asset_key(f"features.{name}") for name in study.fetch]
+    features = [asset_key(name) for name, product in graph.items() if fetched_for(product, study)]
     if not features:
         return []
     return [

@@ -75,7 +75,20 @@ def features(name: str, context: Context, partition: Partition, _: Path) -> Buil
     source = open_source(name, context.study.sources[name], context.data_root)
     here = context.open("cells", Partition(partition.grid))
     made = source.features(context.grid(partition), here, partition.year)
-    return Built(_decorated(context, partition, made), counts=_counts(made), schema="features")
+    months = _months_not_final(made, source.files(partition.year))
+    notes = (f"Made of ERA5T, which may still change, in {', '.join(months)}.",) if months else ()
+    counts = _counts(made) | ({"provisional_months": len(months)} if months else {})
+    return Built(
+        _decorated(context, partition, made), counts=counts, notes=notes, provisional=bool(months), schema="features"
+    )
+
+
+def _months_not_final(made: "xr.Dataset", files: list[Path]) -> list[str]:
+    """List the months of ERA5T in features: the source says so, or the files that it read do."""
+    from entropice_core.fetch.survey import provisional_months
+
+    said = made.attrs.get("provisional_months")
+    return provisional_months(files) if said is None else str(said).split()
 
 
 def assembled(context: Context, grid: str, year: int) -> "xr.Dataset":
