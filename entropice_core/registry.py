@@ -34,7 +34,15 @@ class Registry:
 
 
 GRIDS = Registry("grid", {"h3": "entropice_core.grids.h3", "healpix": "entropice_core.grids.healpix"})
-SOURCES = Registry("source kind", {"raster": "entropice_core.sources.raster"})
+SOURCES = Registry(
+    "source kind",
+    {
+        "raster": "entropice_core.sources.raster",
+        "era5_daily": "entropice_core.sources.era5",
+        "era5_monthly": "entropice_core.sources.era5",
+        "era5_history": "entropice_core.sources.era5_history",
+    },
+)
 MODELS = Registry(
     "model",
     {

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from entropice_core.climate.calendar import ArcticCalendar
 
 Array: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+Series: TypeAlias = Array | npt.NDArray[np.bool_]
 Float64: TypeAlias = npt.NDArray[np.float64]
 
 THAW_SPELL_DAYS = 5
@@ -185,7 +186,7 @@ def warm_months(calendar: ArcticCalendar, t: Array) -> tuple[Float64]:
     """Add up how warm the warm months are, to which tundra plants respond.
 
     Formula: sum over months of max(monthly mean T - 0 degC, 0)
-    Source: Young 1971 and Walker et al. 2005 (Circumpolar Arctic Vegetation Map), doi:10.1111/j.1654-1103.2005.tb02365.x
+    Source: Young 1971; Walker et al. 2005, doi:10.1111/j.1654-1103.2005.tb02365.x
     """
     means = np.stack([t[days].mean(axis=0, dtype=np.float64) for days in calendar.month_slices])
     return (np.maximum(means, 0.0).sum(axis=0),)

@@ -3,8 +3,8 @@
 Names follow one scheme, ``<quantity>_<season>_<statistic>_<unit>``:
 
 * season: ``year`` is the Arctic year, ``son``, ``djf``, ``mam``, ``jja`` its seasons (``calendar.SEASONS``);
-* statistic: ``mean``, ``min``, ``max``, ``sum`` and ``count`` of days are taken over the season's days; ``day`` is a day
-  of the Arctic year, 1 is 1 October; ``length`` counts days from one to another; ``ratio`` is formed of two others;
+* statistic: ``mean``, ``min``, ``max``, ``sum`` and ``count`` of days are taken over the season's days; ``day`` is a
+  day of the Arctic year, 1 is 1 October; ``length`` counts days from one to another; ``ratio`` is of two others;
 * unit: ``degC``, ``K_d``, ``K_month``, ``d``, ``mm``, ``MJ_m2``, ``m3_m3``, ``1``. A millimetre of water is 1 kg m-2.
 
 **Indices are computed on pixels, then averaged over cells.** The other order would lose thaw in cells where only the
@@ -72,7 +72,7 @@ class BySeason:
     unit: str
     reduce: Literal["mean", "min", "max", "sum", "count"]
     needs: tuple[Daily, ...]
-    daily: Callable[..., f.Array]
+    daily: Callable[..., f.Series]
     long_name: str
     standard_name: str = ""
 
@@ -89,7 +89,7 @@ class BySeason:
         """Fields (days, points) -> one (points,) an index."""
         series = self.daily(*fields)
         if self.reduce in ("min", "max"):
-            best = np.fmin if self.reduce == "min" else np.fmax
+            best = np.minimum if self.reduce == "min" else np.maximum
             monthly = np.stack([best.reduce(series[days], axis=0) for days in calendar.month_slices])
             found = [best.reduce(monthly[calendar.months_of(s)], axis=0).astype(np.float64) for s in SEASONS]
             return [np.where(np.isinf(values), np.nan, values) for values in found]
@@ -185,14 +185,14 @@ SPECS: tuple[Spec, ...] = (
     _means("d2m", "dew_point_temperature"),
     _means("skt", "surface_temperature"),
     _means("stl1", "soil_temperature"),
-    BySeason("soil_thawing_degree_days", "K d", "sum", (_SOIL,), f.thawing, "thawing degree days of the soil, 0-7 cm"),
-    BySeason("soil_freezing_degree_days", "K d", "sum", (_SOIL,), f.freezing, "freezing degree days of the soil, 0-7 cm"),
+    BySeason("soil_thawing_degree_days", "K d", "sum", (_SOIL,), f.thawing, "thawing degree days, soil 0-7 cm"),
+    BySeason("soil_freezing_degree_days", "K d", "sum", (_SOIL,), f.freezing, "freezing degree days, soil 0-7 cm"),
     *(_means(f"stl{level}", "soil_temperature") for level in (2, 3, 4)),
     *(_means(f"swvl{level}", "volume_fraction_of_condensed_water_in_soil") for level in (1, 2, 3, 4)),
     _sums("tp", "precipitation_amount", "precipitation"),
     BySeason("wet_days", "d", "count", (_TP,), f.is_wet, "days with 1 mm of precipitation or more"),
-    BySeason("rx1day", "mm", "max", (_TP,), f.as_is, "largest precipitation of a day", "precipitation_amount"),
-    BySeason("rx5day", "mm", "max", (_TP,), f.five_day_sum, "largest precipitation of five days", "precipitation_amount"),
+    BySeason("rx1day", "mm", "max", (_TP,), f.as_is, "largest precipitation of 1 day", "precipitation_amount"),
+    BySeason("rx5day", "mm", "max", (_TP,), f.five_day_sum, "largest precipitation of 5 days", "precipitation_amount"),
     BySeason("rain", "mm", "sum", (_TP, _SF), f.rain, "sum of rain", "rainfall_amount"),
     BySeason("heavy_rain_days", "d", "count", (_TP, _SF), f.is_heavy_rain, "days with 10 mm of rain or more"),
     BySeason("rain_on_snow", "mm", "sum", (_TP, _SF, _SD), f.rain_on_snow, "sum of rain on snow", "rainfall_amount"),

@@ -1,0 +1,354 @@
+"""Climate indices of ERA5 and ERA5-Land as features of cells: kinds ``era5_daily`` and ``era5_monthly``.
+
+Formulae are in ``climate``, weights of pixels in cells in ``features.weights``; here they meet.
+"""
+
+import hashlib
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from entropice_core.climate import annual
+from entropice_core.climate.annual import AnnualMaps, annual_maps, read_maps
+from entropice_core.climate.calendar import ArcticCalendar
+from entropice_core.climate.daily_files import DailyFiles, DailyYear, result_files
+from entropice_core.climate.daily_zarr import DailyZarr
+from entropice_core.climate.indices import INDICES, RATIOS, SPECS, Index, Ratio, choose, missing_variables
+from entropice_core.climate.monthly import MONTHLY_SPECS, MonthlyFile
+from entropice_core.climate.quantities import Float32
+from entropice_core.config.sources.era5 import Era5DailyConfig, Era5DaysBase, Era5HistoryConfig, Era5MonthlyConfig
+from entropice_core.errors import GridError, SourceError
+from entropice_core.features.weights import area_means, main_pixels, overlap_weights
+from entropice_core.grids.base import Grid, UInt64
+from entropice_core.storage.files import fingerprint_all
+from entropice_core.storage.locking import hold
+
+VERSION = "1"
+"""Of this module and of all formulae in ``climate``: results are stale when it changes."""
+
+METHOD = (
+    "Indices of daily values on the pixels of the native grid, then averaged over cells with the exact area of each "
+    "pixel in the cell on the WGS84 ellipsoid; ratios are formed of the averages."
+)
+_YEARS_KEPT = 2
+_LOCK_S = 3600.0
+_KEPT: "OrderedDict[str, AnnualMaps]" = OrderedDict()
+
+Config = Era5DailyConfig | Era5MonthlyConfig | Era5HistoryConfig
+FIRST_ARCTIC_YEAR = 1941
+"""ERA5 begins on 1 January 1940, and its first whole Arctic year in October 1940."""
+MONTHLY_INDICES = {index.name: index for spec in MONTHLY_SPECS for index in spec.indices}
+
+
+def open_source(name: str, config: Config, data_root: Path) -> "Era5Source":
+    """Give the source; ``ConfigError`` for indices that do not exist."""
+    choose(config.indices, MONTHLY_INDICES if isinstance(config, Era5MonthlyConfig) else INDICES)
+    return Era5Source(name, config, data_root)
+
+
+@dataclass(frozen=True)
+class Era5Source:
+    """Features of one ``[sources.<name>]`` table.
+
+    ``work`` is a folder in which indices on pixels and weights are kept; without it they are computed each time.
+    """
+
+    name: str
+    config: Config
+    data_root: Path
+    work: Path | None = None
+
+    @property
+    def VERSION(self) -> str:  # noqa: N802
+        """Version of the code that computes the features."""
+        return VERSION
+
+    @property
+    def is_yearly(self) -> bool:
+        """True: climate differs from year to year."""
+        return True
+
+    def keeping_work_in(self, folder: Path) -> "Era5Source":
+        """Give the same source that keeps what serves all grids and years in a folder."""
+        return replace(self, work=folder)
+
+    def files(self, year: int | None) -> list[Path]:
+        """List the files of a label year; none for a store at an address.
+
+        Raises
+        ------
+        SourceError
+            When the year was not fetched, or lies before ERA5 begins; lists the years that are there.
+        """
+        return self.files_of(self.file_year(year))
+
+    def features(self, grid: Grid, cells: xr.Dataset, year: int | None) -> xr.Dataset:
+        """Climate of a label year.
+
+        Parameters
+        ----------
+        grid : Grid
+            The grid of the cells.
+        cells : Dataset
+            Coordinate ``cell_ids`` : (cell,) uint64, sorted.
+        year : int or None
+            Label year; the climate's year is ``year - lag``.
+
+        Returns
+        -------
+        Dataset
+            ``features`` : (cell, feature) float32; ``valid_fraction`` : (cell,) float32, share of the cell's area with
+            values; ``effective_pixels`` : (cell,) float32, of how many pixels a mean is made, 1 where the cell lies in
+            one; ``main_pixel`` : (cell,) int64, which pixel fills most of the cell: cells that share it are no
+            independent samples. The attribute ``provisional_months`` names months of ERA5T.
+        """
+        ids = checked_ids(cells)
+        file_year = self.file_year(year)
+        maps = self.maps(file_year, south_of(grid, ids))
+        names = choose(self.config.indices, [*maps.names, *(r.index.name for r in self.ratios_of(maps))])
+        columns = self.columns_of(maps, grid, ids, names)
+        table = MONTHLY_INDICES if isinstance(self.config, Era5MonthlyConfig) else INDICES
+        features = [Feature.of(table[name]) for name in names]
+        return self.dataset(grid, ids, maps, features, [columns[name] for name in names], [file_year])
+
+    def maps(self, file_year: int, south: float) -> AnnualMaps:
+        """Indices of an Arctic year on pixels: kept ones if they belong to the same files, else computed."""
+        key = self._key(file_year, south)
+        if key in _KEPT:
+            _KEPT.move_to_end(key)
+            return _KEPT[key]
+        if self.work is None:
+            maps = self._compute(file_year, south, None)
+        else:
+            folder = self.work / "climate" / f"{self.config.kind}-{file_year}-{key[:16]}"
+            with hold(folder.with_suffix(".lock"), f"The climate of {file_year}", _LOCK_S):
+                maps = read_maps(folder) or self._compute(file_year, south, folder)
+        _KEPT[key] = maps
+        while len(_KEPT) > _YEARS_KEPT:
+            _KEPT.popitem(last=False)
+        return maps
+
+    def _compute(self, file_year: int, south: float, folder: Path | None) -> AnnualMaps:
+        calendar = ArcticCalendar(file_year)
+        specs = MONTHLY_SPECS if isinstance(self.config, Era5MonthlyConfig) else SPECS
+        with self._open(calendar, south) as source:
+            if isinstance(source, DailyZarr) and isinstance(self.config, Era5DaysBase) and self.config.hourly:
+                hourly = Path(_fill(self.config.hourly, self.data_root, file_year))
+                source.check_days(hourly, self.config.hourly_accumulates_per)
+            return annual_maps(source, calendar, specs, folder)
+
+    def _open(self, calendar: ArcticCalendar, south: float) -> AbstractContextManager[DailyYear]:
+        path = _fill(self.config.path, self.data_root, calendar.year)
+        if isinstance(self.config, Era5MonthlyConfig):
+            return MonthlyFile(Path(path), calendar)
+        if "{year}" in self.config.path:
+            return DailyFiles(Path(path), calendar)
+        return DailyZarr(path, calendar, south, self.config.days_late)
+
+    def _key(self, file_year: int, south: float) -> str:
+        """Name of a year's state: code, files with checksums, and how they are read."""
+        parts: list[Any] = [VERSION, annual.VERSION, self.config.kind.replace("history", "daily"), file_year]
+        files = fingerprint_all(self.files_of(file_year), self.data_root, self.work)
+        parts.append([[f.name, f.size, f.sha256] for f in files])
+        if isinstance(self.config, Era5DaysBase) and "{year}" not in self.config.path:
+            parts += [self.config.path, self.config.snapshot, self.config.days_late, south]
+        if isinstance(self.config, Era5DaysBase) and self.config.is_address:
+            # Months become final in a store that grows; its time axis tells, and is cheap to read.
+            with DailyZarr(self.config.path, ArcticCalendar(file_year), south, self.config.days_late) as store:
+                parts.append(store.provisional_months)
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def files_of(self, file_year: int) -> list[Path]:
+        """List the files of an Arctic year."""
+        _check_first_year(self.name, file_year)
+        if isinstance(self.config, Era5DaysBase) and self.config.is_address:
+            return []
+        path = Path(_fill(self.config.path, self.data_root, file_year))
+        found = result_files(path) if path.is_dir() and "{year}" in self.config.path else [path] * path.exists()
+        if not found:
+            raise SourceError(self._absent(path, file_year))
+        extra = getattr(self.config, "hourly", None)
+        return [*found, *([Path(_fill(extra, self.data_root, file_year))] if extra else [])]
+
+    def _absent(self, path: Path, file_year: int) -> str:
+        years = _years_there(self.config.path, self.data_root)
+        listed = f"years that are there: {', '.join(map(str, years))}" if years else "no year is there"
+        newer = " (the newest)" if years and file_year > years[-1] else ""
+        product = "monthly" if isinstance(self.config, Era5MonthlyConfig) else "daily"
+        return (
+            f"Source {self.name!r} has nothing for Arctic year {file_year}: {path} is missing or empty; "
+            f"{listed}{newer}. Fetch it: entropice fetch era5 --year {file_year} --product {product}, or change the years."
+        )
+
+    def file_year(self, year: int | None) -> int:
+        """Arctic year whose climate belongs to a label year."""
+        if year is None:
+            raise SourceError(f"Source {self.name!r} has a climate a year, but no year was given; give the year.")
+        return year - self.config.lag
+
+    def ratios_of(self, maps: AnnualMaps) -> list[Ratio]:
+        """Ratios whose two indices were made."""
+        return [r for r in RATIOS if {r.numerator, r.denominator} <= set(maps.names)]
+
+    def columns_of(self, maps: AnnualMaps, grid: Grid, ids: UInt64, names: Sequence[str]) -> Mapping[str, Float32]:
+        """Averages of the cells by index, each (cells,)."""
+        ratios = [r for r in self.ratios_of(maps) if r.index.name in names]
+        parts = [part for r in ratios for part in (r.numerator, r.denominator)]
+        direct = [name for name in maps.names if name in names or name in parts]
+        means = area_means(self._weights(maps, grid, ids), maps.rows(direct))
+        columns: dict[str, Float32] = {name: means[:, i] for i, name in enumerate(direct)}
+        return columns | {r.index.name: r.compute(columns).astype(np.float32) for r in ratios}
+
+    def _weights(self, maps: AnnualMaps, grid: Grid, ids: UInt64) -> Any:
+        return overlap_weights(maps.layout, grid, ids, None if self.work is None else self.work / "weights")
+
+    def dataset(
+        self,
+        grid: Grid,
+        ids: UInt64,
+        maps: AnnualMaps,
+        features: list["Feature"],
+        columns: list[Float32],
+        years: list[int],
+    ) -> xr.Dataset:
+        """Put columns, each (cells,), together with what must be known of the cells."""
+        weights = self._weights(maps, grid, ids)
+        areas = grid.areas_m2(ids)
+        pixel, effective = main_pixels(weights)
+        has_value = np.isfinite(np.asarray(maps.values[0]))
+        covered = np.minimum((weights @ has_value.astype(np.float64)) / areas, 1.0).astype(np.float32)
+        if not covered.any():
+            raise SourceError(
+                f"Source {self.name!r} has no value in any of the {ids.size} cells of the study: check area and path."
+            )
+        return xr.Dataset(
+            {
+                "features": (
+                    ("cell", "feature"),
+                    np.stack(columns, axis=1).astype(np.float32),
+                    {"long_name": f"features of source {self.name}"},
+                ),
+                "valid_fraction": ("cell", covered, {"long_name": "share of the cell with values", "units": "1"}),
+                "effective_pixels": ("cell", effective, {"long_name": "pixels that make a mean", "units": "1"}),
+                "main_pixel": ("cell", pixel, {"long_name": "pixel that fills most of the cell"}),
+            },
+            coords={
+                "cell_ids": ("cell", ids, grid.attrs()),
+                **{
+                    part: ("feature", np.array([getattr(each, part) for each in features], dtype=object))
+                    for part in ("feature", "unit", "long_name", "standard_name", "cell_methods")
+                },
+            },
+            attrs=self._attrs(grid, ids, maps, effective, years),
+        )
+
+    def _attrs(self, grid: Grid, ids: UInt64, maps: AnnualMaps, effective: Float32, years: list[int]) -> dict[str, Any]:
+        config = self.config
+        pixel_m2 = maps.layout.pixel_areas_m2(*_pixels_below(maps, grid, ids))
+        small = int((grid.areas_m2(ids) < pixel_m2).sum())
+        lacking = {} if isinstance(config, Era5MonthlyConfig) else _lacking(maps)
+        counts = {
+            "cells": {
+                "all": int(ids.size),
+                "outside_raster": int((effective == 0).sum()),
+                "smaller_than_a_pixel": small,
+                "within_one_pixel": int((np.abs(effective - 1.0) < 1e-6).sum()),
+            },
+            "bands": maps.counts,
+            "indices_missing_for": lacking,
+        }
+        notes = [f"{n} indices are not made: no {what}." for what, n in lacking.items()]
+        if small:
+            notes.append(
+                f"{small} of {ids.size} cells are smaller than a pixel and share values with their neighbours: cells "
+                "with one main_pixel belong into one fold."
+            )
+        return {
+            "source": self.name,
+            "file_year": ", ".join(map(str, years)) if len(years) < 4 else f"{years[0]}-{years[-1]}",
+            "lag": config.lag,
+            "title": config.title,
+            "citation": config.citation,
+            "doi": config.doi,
+            "licence": config.licence,
+            "statement": config.statement,
+            "method": METHOD,
+            "provisional_months": " ".join(maps.provisional_months),
+            "notes": json.dumps(notes, ensure_ascii=False),
+            "counts": json.dumps(counts),
+        }
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Name, unit and words of a column."""
+
+    feature: str
+    unit: str
+    long_name: str
+    standard_name: str
+    cell_methods: str
+
+    @classmethod
+    def of(cls, index: Index) -> "Feature":
+        """Take them from the table."""
+        return cls(index.name, index.unit, index.long_name, index.standard_name, index.cell_methods)
+
+
+def _lacking(maps: AnnualMaps) -> dict[str, int]:
+    fields = [tuple(name.split(" ", 1)) for name in maps.counts]
+    return missing_variables((short, statistic) for short, statistic in fields)
+
+
+def checked_ids(cells: xr.Dataset) -> UInt64:
+    """Ids of the cells, which must be sorted."""
+    ids = np.asarray(cells["cell_ids"].values)
+    if ids.dtype != np.uint64 or ids.size == 0 or (np.diff(ids.astype(np.int64)) <= 0).any():
+        raise GridError(f"cell_ids must be sorted uint64 without repeats, but are {ids.size} of {ids.dtype}.")
+    return ids
+
+
+def south_of(grid: Grid, ids: UInt64) -> float:
+    """Latitude from which rows are needed, rounded so that grids and levels share what is read: 50, 55, 60 ..."""
+    lowest = float(grid.centers(ids)[1].min())
+    return 5.0 * float(np.floor((lowest - 2.0) / 5.0))
+
+
+def _pixels_below(maps: AnnualMaps, grid: Grid, ids: UInt64) -> tuple[Any, Any]:
+    """Row and column of a pixel as large as that at each cell's centre: (cells,) each."""
+    lat = grid.centers(ids)[1]
+    row = np.clip(np.searchsorted(-maps.layout.y.high, -lat, side="right") - 1, 0, maps.layout.y.size - 1)
+    return row, np.zeros_like(row)
+
+
+def _fill(template: str, data_root: Path, year: int) -> str:
+    return template.format(data=str(data_root), year=year)
+
+
+def _years_there(template: str, data_root: Path) -> list[int]:
+    """Years for which a file or folder exists."""
+    if "{year}" not in template:
+        return []
+    mark = "@year@"
+    pattern = Path(template.format(data=str(data_root), year=mark))
+    fixed = next(i for i, part in enumerate(pattern.parts) if mark in part)
+    folder = Path(*pattern.parts[:fixed])
+    found = folder.glob(str(Path(*pattern.parts[fixed:])).replace(mark, "*")) if folder.is_dir() else ()
+    matcher = re.compile(re.escape(str(pattern)).replace(re.escape(mark), r"(\d{4})"))
+    return sorted({int(match.group(1)) for match in (matcher.fullmatch(str(p)) for p in found) if match})
+
+
+def _check_first_year(name: str, year: int) -> None:
+    if year < FIRST_ARCTIC_YEAR:
+        raise SourceError(
+            f"Source {name!r} was asked for Arctic year {year}; ERA5 begins in January 1940, so that the first whole "
+            f"one is {FIRST_ARCTIC_YEAR}: change the years of the study, its lag or the climatology."
+        )
