@@ -187,9 +187,7 @@ def _result_folders(folder: Path) -> list[Path]:
     except FileNotFoundError:
         return found
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SourceError(
-            f"{folder / SUMMARY} is no summary of a fetched year ({error}); fetch the year again."
-        ) from error
+        raise SourceError(f"{folder / SUMMARY} is no summary of a year ({error}); fetch the year again.") from error
     lacking = named - {p.name for p in found}
     if lacking:
         raise SourceError(f"{folder} lacks the results {', '.join(sorted(lacking)[:3])}; fetch the year again.")

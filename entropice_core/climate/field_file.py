@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
@@ -25,7 +25,8 @@ READ_ERRORS = (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeErro
 _TIMES = ("valid_time", "time")
 _DIMS = (*_TIMES, "latitude", "longitude")
 _CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
-_STEPS = {"seconds": "s", "minutes": "min", "hours": "h", "days": "D"}
+_Texts: TypeAlias = dict[str, str]
+_STEPS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,7 @@ def open_fields(path: Path) -> FieldFile:
 
 
 @contextmanager
-def _contents(
-    path: Path, known: Format
-) -> Iterator[tuple[dict[str, Any], dict[str, str], dict[str, str], dict[str, str]]]:
+def _contents(path: Path, known: Format) -> Iterator[tuple[dict[str, Any], _Texts, _Texts, _Texts]]:
     """Coordinates, attributes of the time, units of the variables, attributes of the file."""
     if known is Format.NETCDF3:
         with xr.open_dataset(path, engine="scipy", decode_times=False, cache=False) as data:
@@ -154,8 +153,8 @@ def _times(path: Path, values: Float64, attrs: dict[str, str]) -> pd.DatetimeInd
     if step not in _STEPS or not start:
         raise SourceError(f"{path} has time in {attrs.get('units')!r}, expected such as 'seconds since 1970-01-01'.")
     reference = pd.Timestamp(start.replace("T", " ").removesuffix(" UTC"))
-    times = pd.DatetimeIndex(np.atleast_1d(reference + pd.to_timedelta(np.atleast_1d(values), _STEPS[step])))
-    return times.tz_localize(None) if times.tz is not None else times
+    since = np.round(np.atleast_1d(values) * _STEPS[step]).astype("timedelta64[s]")
+    return pd.DatetimeIndex(reference.tz_localize(None).to_datetime64() + since)
 
 
 def _texts(attrs: Any) -> dict[str, str]:

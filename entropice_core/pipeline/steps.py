@@ -72,7 +72,7 @@ def features(name: str, context: Context, partition: Partition, _: Path) -> Buil
     """Turn one source's pixels into features of cells."""
     from entropice_core.sources import open_source
 
-    source = open_source(name, context.study.sources[name], context.data_root)
+    source = open_source(name, context.study.sources[name], context.data_root, context.settings.home / "work")
     here = context.open("cells", Partition(partition.grid))
     made = source.features(context.grid(partition), here, partition.year)
     months = _months_not_final(made, source.files(partition.year))

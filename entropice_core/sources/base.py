@@ -45,10 +45,29 @@ class Source(Protocol):
         ...
 
 
-def open_source(name: str, config: SourceBase, data_root: Path) -> Source:
-    """Give the source of a study; ``data_root`` is the folder that ``{data}`` in its path stands for."""
+@runtime_checkable
+class KeepsWork(Protocol):
+    """A source that can keep what serves several grids and years in a folder; results are the same without."""
+
+    def keeping_work_in(self, folder: Path) -> Source:
+        """Give the same source with a folder to keep work in."""
+        ...
+
+
+def open_source(name: str, config: SourceBase, data_root: Path, work: Path | None = None) -> Source:
+    """Give the source of a study.
+
+    Parameters
+    ----------
+    name, config : str, SourceBase
+        The table of the study.
+    data_root : Path
+        The folder that ``{data}`` in its path stands for.
+    work : Path, optional
+        A folder in which a source may keep what serves several grids and years.
+    """
     source: Source = SOURCES.load(config.kind).open_source(name, config, Path(data_root))
-    return source
+    return source.keeping_work_in(work) if work is not None and isinstance(source, KeepsWork) else source
 
 
 def file_of_year(name: str, config: RasterConfig, data_root: Path, year: int | None) -> Path:

@@ -185,7 +185,7 @@ class Era5Source:
         product = "monthly" if isinstance(self.config, Era5MonthlyConfig) else "daily"
         return (
             f"Source {self.name!r} has nothing for Arctic year {file_year}: {path} is missing or empty; "
-            f"{listed}{newer}. Fetch it: entropice fetch era5 --year {file_year} --product {product}, or change the years."
+            f"{listed}{newer}. Fetch it: entropice fetch era5 --year {file_year} --product {product}, or change years."
         )
 
     def file_year(self, year: int | None) -> int:
