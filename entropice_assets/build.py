@@ -42,7 +42,7 @@ def build_defs(study: str | None = None, resource_overrides: Mapping[str, Any] |
             assets=[asset for room in ROOMS for asset in room.build(graph, partitions)],
             jobs=[*jobs, *fetch_jobs.values()],
             schedules=make_schedules(loaded, fetch_jobs),
-            sensors=[*make_sensors(graph, jobs), *make_automation(loaded)],
+            sensors=[*make_sensors(graph, jobs), *make_automation(graph, loaded)],
             resources={"entropice": EntropiceResource(study=name), **(resource_overrides or {})},
             executor=_executor(Compute.parse(settings.compute)),
         )

@@ -32,7 +32,12 @@ MAX_PICTURE_BYTES = 50_000
 MAX_ROWS = 60
 """Longest table that is shown; the manifest has all of it, and the last line says how much was cut."""
 
-PICTURES = {"map": "map.png", "model": "reliability.png", "comparison": "scores.png"}
+PICTURES = {
+    "map": "map.png",
+    "model": "reliability.png",
+    "comparison": "scores.png",
+    "label_agreement": "agreement.png",
+}
 """The figure of a bundle that tells most."""
 
 
@@ -191,7 +196,7 @@ def _telling(
     ids = dataset["cell_ids"].values
     if product.kind == "cells":
         return ids, dataset["land_fraction"].values, {"label": "land fraction [1]", "low": 0.0, "high": 1.0}
-    if product.kind == "labels":
+    if product.kind in ("labels", "labels_mean"):
         return ids, *_density_or_count(dataset["density"].values, dataset["count"].values)
     if product.kind == "training_set":
         cells, where = np.unique(ids, return_inverse=True)
@@ -214,7 +219,7 @@ def _density_or_count(
 def _liveliest(
     context: Context, product: Product, dataset: "xr.Dataset"
 ) -> tuple[NDArray[np.floating[Any]], dict[str, Any]]:
-    """Choose the feature that varies most within its range."""
+    """Choose thawing degree days where there are any, else the feature that varies most within its range."""
     values, names = dataset["features"].values, dataset["feature"].values.astype(str)
     config = context.study.sources[product.dataset.split(".", 1)[1]]
     known = np.isfinite(values)
@@ -224,7 +229,8 @@ def _liveliest(
     widths = np.where(np.isfinite(declared), declared, np.maximum(own, 1e-30))
     mean = np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     spread = np.sqrt(np.where(known, (values - mean) ** 2, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
-    best = int(np.argmax(spread / widths))
+    thaw = [i for i, name in enumerate(names) if "thawing_degree_days" in name and known[:, i].any()]
+    best = min(thaw, key=lambda i: len(names[i])) if thaw else int(np.argmax(spread / widths))
     words = _words(dataset["long_name"].values[best], dataset["unit"].values[best])
     return values[:, best], {"label": f"{names[best]}: {words}"}
 
