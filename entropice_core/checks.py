@@ -37,6 +37,15 @@ MAX_CALIBRATION_GAP = 0.1
 CHANCE_SD = 2.0
 """The AUC of shuffled labels may lie this many standard errors of its folds from 0.5, and always within 0.05."""
 
+MAX_AREA_ERROR = 1e-6
+"""Relative difference between the area of all slumps and the sum of its parts."""
+
+MAX_DRIFT = 3.0
+"""The density on the same land may rise or fall by this factor from one observed year to the next."""
+
+FEW_SHARED_CELLS = 30
+"""Years that share fewer observed cells are not compared."""
+
 TOLERANCE = 1e-5
 """Relative slack for float32: a mean of equal values may come out one step above them."""
 
@@ -197,6 +206,35 @@ def _area_fits(subject: Subject) -> Verdict:
     )
 
 
+def _area_conserved(subject: Subject) -> Verdict:
+    """Add up what lies in cells and what lies elsewhere, each measured on its own, and compare with the whole."""
+    attrs = subject.dataset.attrs
+    whole = float(attrs.get("rts_area_total_m2", np.nan))
+    if not np.isfinite(whole):
+        return Verdict(False, "The labels do not say the area of all slumps: build them again.")
+    elsewhere = sum(float(attrs[f"rts_area_{where}_m2"]) for where in ("outside_cells", "unobserved", "masked"))
+    found = float(np.nansum(subject.values("rts_area_m2"))) + elsewhere
+    error = abs(found - whole) / whole if whole > 0 else abs(found)
+    sentence = (
+        f"{found / 1e6:.6f} km2 in cells and elsewhere of {whole / 1e6:.6f} km2: relative difference {error:.1e}."
+    )
+    return Verdict(error <= MAX_AREA_ERROR, sentence, {"relative_difference": error, "rts_area_km2": whole / 1e6})
+
+
+def _years_alike(subject: Subject) -> Verdict:
+    """A jump on land that two years share is more often the inventory's (images, thresholds) than the ground's."""
+    change, shared = subject.values("change_from_year_before"), subject.values("cells_shared_with_year_before")
+    years = subject.values("year").astype(int)
+    judged = np.isfinite(change) & (shared >= FEW_SHARED_CELLS)
+    if not judged.any():
+        return Verdict(True, f"No two years share {FEW_SHARED_CELLS} observed cells: nothing can be compared.")
+    jumps = judged & ((change > MAX_DRIFT) | (change < 1 / MAX_DRIFT))
+    told = "; ".join(f"{years[i]}: {change[i]:.3g} times the year before" for i in np.flatnonzero(jumps))
+    largest = float(np.exp(np.abs(np.log(np.maximum(change[judged], 1e-12))).max()))
+    sentence = f"Density on the same land jumps: {told}." if told else f"No year jumps more than {MAX_DRIFT:g} times."
+    return Verdict(not jumps.any(), sentence, {"compared": int(judged.sum()), "largest_factor": round(largest, 4)})
+
+
 # --- features --------------------------------------------------------------------------------------------------------
 
 
@@ -307,7 +345,13 @@ def _mean_near_prevalence(subject: Subject) -> Verdict:
 
 
 def _files_there(subject: Subject) -> Verdict:
-    wanted = {"map": ("map.png", "map.svg", "cells.parquet"), "comparison": ("scores.csv", "scores.md", "scores.png")}
+    wanted = {
+        "map": ("map.png", "map.svg", "cells.parquet"),
+        "comparison": ("scores.csv", "scores.md", "scores.png"),
+        "label_agreement": ("agreement.csv", "agreement.md", "agreement.png"),
+        "label_sensitivity": ("sensitivity.csv", "sensitivity.md"),
+        "independent": ("independent.csv", "independent.md"),
+    }
     sizes = {file.name: file.size for file in subject.manifest.files}
     missing = [name for name in wanted[subject.product.kind] if not sizes.get(name)]
     sentence = f"Missing or empty: {', '.join(missing)}." if missing else "All files are there."
@@ -328,7 +372,14 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         Check("unobserved_is_not_zero", "Where nobody looked, density is NaN.", "error", _unobserved_is_nan),
         Check("nothing_outside_footprint", "No slump where nobody looked.", "error", _nothing_outside_footprint),
         Check("area_fits_observed_land", "Slumps are no larger than the observed land.", "warning", _area_fits),
+        Check("area_is_conserved", "Slumps in cells and elsewhere sum to the whole.", "error", _area_conserved),
     ),
+    "labels_mean": (
+        Check("years_do_not_drift", "Density on land that two years saw does not jump.", "warning", _years_alike),
+    ),
+    "label_sensitivity": (Check("files_are_there", "The table is written.", "error", _files_there),),
+    "label_agreement": (Check("files_are_there", "Table and figure are written.", "error", _files_there),),
+    "independent": (Check("files_are_there", "The table is written.", "error", _files_there),),
     "features": (
         Check("no_infinite_value", "Values are finite or NaN.", "error", _no_infinity),
         Check("values_in_declared_range", "Values lie in the declared valid range.", "error", _in_valid_range),

@@ -65,6 +65,21 @@ def labels(density: float, observed: float, count: float = NAN, area: float = 0.
     )
 
 
+def balanced(total: float) -> xr.Dataset:
+    """Labels that say where 6 m2 of slumps lie: in cells, outside of them, unobserved and masked."""
+    made = labels(0.1, 1.0, count=1.0, area=2.0)
+    parts = {"rts_area_outside_cells_m2": 1.0, "rts_area_unobserved_m2": 1.5, "rts_area_masked_m2": 0.5}
+    return made.assign_attrs(rts_area_total_m2=total, **parts)
+
+
+def years(change: float, shared: float) -> xr.Dataset:
+    """Three years, of which the second is compared with the first."""
+    made = xr.Dataset(coords={"year": [2018, 2019, 2020]})
+    made["change_from_year_before"] = ("year", [NAN, change, NAN])
+    made["cells_shared_with_year_before"] = ("year", [NAN, shared, 500.0])
+    return made
+
+
 TABLE: list[tuple[str, str, Callable[[], xr.Dataset], bool]] = [
     ("cells", "cells_are_sorted_and_unique", lambda: cells([1, 2, 9]), True),
     ("cells", "cells_are_sorted_and_unique", lambda: cells([1, 2, 2]), False),
@@ -84,6 +99,13 @@ TABLE: list[tuple[str, str, Callable[[], xr.Dataset], bool]] = [
     ("labels.darts", "nothing_outside_footprint", lambda: labels(NAN, 0.0, count=2.0), False),
     ("labels.darts", "area_fits_observed_land", lambda: labels(1.0, 1.0, area=1.0, seen=1.0), True),
     ("labels.darts", "area_fits_observed_land", lambda: labels(1.0, 1.0, area=1.1, seen=1.0), False),
+    ("labels.darts", "area_is_conserved", lambda: balanced(total=6.0), True),
+    ("labels.darts", "area_is_conserved", lambda: balanced(total=6.0 * (1 + 1e-5)), False),
+    ("labels.darts", "area_is_conserved", lambda: labels(0.1, 1.0), False),
+    ("labels_mean.darts", "years_do_not_drift", lambda: years(change=2.9, shared=30.0), True),
+    ("labels_mean.darts", "years_do_not_drift", lambda: years(change=3.1, shared=30.0), False),
+    ("labels_mean.darts", "years_do_not_drift", lambda: years(change=0.3, shared=30.0), False),
+    ("labels_mean.darts", "years_do_not_drift", lambda: years(change=9.0, shared=29.0), True),
     ("features.terrain", "no_infinite_value", lambda: features([[NAN], [1.0]], ["elevation_mean"]), True),
     ("features.terrain", "no_infinite_value", lambda: features([[np.inf], [1.0]], ["elevation_mean"]), False),
     ("features.terrain", "values_in_declared_range", lambda: features([[6000.0], [NAN]], ["elevation_mean"]), True),
