@@ -15,7 +15,7 @@ Compiled = TypeVar("Compiled", bound=Callable[..., Any])
 Array = npt.NDArray[Any]
 
 RUN_PIXELS = 512
-"""Longest run: 512 pixels of weight < 2**14 and squared value < 2**40 add up to less than 2**63."""
+"""Longest run: 512 pixels of weight < 2**14 and squared value of at most 2**40 add up to less than 2**63."""
 
 
 def compiled(function: Compiled) -> Compiled:

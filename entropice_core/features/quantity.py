@@ -16,7 +16,7 @@ from entropice_core.errors import SchemaError, SourceError
 from entropice_core.features import kernels
 from entropice_core.grids.base import Float64, Int64
 
-MAX_LEVELS = 1 << 20
+MAX_LEVELS = (1 << 20) + 1
 
 Int32 = npt.NDArray[np.int32]
 UInt16 = npt.NDArray[np.uint16]
@@ -54,7 +54,12 @@ class Quantity:
     bend: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (self.low < self.high and self.step > 0.0 and 2 <= self.levels <= MAX_LEVELS):
+        if not (self.low < self.high and self.step > 0.0):
+            raise SchemaError(
+                f"The quantity {self.name!r} goes from {self.low:g} to {self.high:g} in steps of {self.step:g}; "
+                "give low < high and a step above 0."
+            )
+        if not 2 <= self.levels <= MAX_LEVELS:
             raise SchemaError(
                 f"The quantity {self.name!r} from {self.low:g} to {self.high:g} in steps of {self.step:g} needs "
                 f"{self.levels} levels; take a step that gives 2 to {MAX_LEVELS}."

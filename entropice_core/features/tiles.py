@@ -23,7 +23,7 @@ from entropice_core.grids.projection import SEMIMAJOR_AXIS_M, authalic_q
 
 KNOT_PIXELS = 32
 MAX_WEIGHT = (1 << 14) - 1
-"""Largest weight of a pixel, in units of :func:`area_unit`; with fewer than 2**20 value steps sums stay exact."""
+"""Largest weight of a pixel, in units of :func:`area_unit`; with up to 2**20 value steps sums stay exact."""
 
 UInt16 = npt.NDArray[np.uint16]
 
@@ -85,7 +85,12 @@ class Tile:
     @property
     def origin(self) -> tuple[int, int]:
         """Row and column of the first pixel on the lattice of the raster."""
-        return round(self.top / self.step_y), round(self.left / self.step_x)
+        return _lattice(self.top / self.step_y)[0], _lattice(self.left / self.step_x)[0]
+
+    @property
+    def phase(self) -> tuple[float, float]:
+        """Where the lattice's pixel 0 begins, in pixels of row and column from coordinate 0: (-0.5, 0.5]."""
+        return _lattice(self.top / self.step_y)[1], _lattice(self.left / self.step_x)[1]
 
     def window(self, row: int, column: int, shape: tuple[int, int]) -> "Tile":
         """Cut or extend to the rectangle that begins at a row and column of this tile (negative ones lie outside)."""
@@ -126,7 +131,8 @@ class Tile:
         rows = np.arange(row0 // KNOT_PIXELS, (row0 + n_rows - 1) // KNOT_PIXELS + 2) * KNOT_PIXELS
         columns = np.arange(column0 // KNOT_PIXELS, (column0 + n_columns - 1) // KNOT_PIXELS + 2) * KNOT_PIXELS
         # From the lattice's own coordinates and not from the tile's corner: equal bits whatever tile asks.
-        xs, ys = np.meshgrid(columns * self.step_x, rows * self.step_y)
+        phase_y, phase_x = self.phase
+        xs, ys = np.meshgrid((columns + phase_x) * self.step_x, (rows + phase_y) * self.step_y)
         lattice = Tile(self.name, self.crs, 0.0, 0.0, 1.0, 1.0, self.shape)
         lon, lat = (part.reshape(xs.shape) for part in lattice.lonlat(ys.ravel(), xs.ravel()))
         area = _true_areas(self.crs, abs(self.step_x), abs(self.step_y), lon, lat)
@@ -144,7 +150,7 @@ class Tile:
         largest = float(np.max(knots.area_m2)) / unit_m2
         if largest > MAX_WEIGHT:
             raise SchemaError(
-                f"Pixels of tile {self.name} have up to {largest * unit_m2:g} m2, and the unit of {unit_m2:g} m2 is for "
+                f"Pixels of tile {self.name} have up to {largest * unit_m2:g} m2, but the unit {unit_m2:g} m2 is for "
                 f"up to {MAX_WEIGHT * unit_m2:g} m2: give the largest pixel of the data set to area_unit."
             )
         made: UInt16 = kernels.weights(knots.area_m2 / unit_m2, knots.row, knots.column, KNOT_PIXELS, *self.shape)
@@ -167,6 +173,16 @@ class Tile:
 
     def __hash__(self) -> int:
         return hash((self.name, self.left, self.top, self.step_x, self.step_y, self.shape))
+
+
+def _lattice(place: float) -> tuple[int, float]:
+    """Split a place in pixels into a whole number and the rest, alike for all places a whole number apart.
+
+    >>> _lattice(3.5), _lattice(4.5), _lattice(-125003.125)
+    ((3, 0.5), (4, 0.5), (-125003, -0.125))
+    """
+    whole = int(np.floor(place + 0.5 - 1e-6))
+    return whole, round(place - whole, 6)
 
 
 @lru_cache(maxsize=256)
