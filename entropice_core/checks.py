@@ -34,6 +34,9 @@ MAX_REJECTED_SHARE = 0.5
 MAX_CALIBRATION_GAP = 0.1
 """Mean probability and observed prevalence may differ by this much on the cells where both are known."""
 
+MAX_ECE = 0.1
+"""Expected calibration error on held-out places above which probabilities should not be read as frequencies."""
+
 CHANCE_SD = 2.0
 """The AUC of shuffled labels may lie this many standard errors of its folds from 0.5, and always within 0.05."""
 
@@ -301,6 +304,26 @@ def _better_than_baseline(subject: Subject) -> Verdict:
     return Verdict(skill > 0, sentence, {"log_loss": round(loss, 6), "log_loss_skill": round(skill, 6)})
 
 
+def _better_than_climatology(subject: Subject) -> Verdict:
+    """A map of known slumps needs no predictor; a model that does not beat it has learned no more than that."""
+    if subject.product.config["model"]["model"] == "prevalence":
+        return Verdict(True, "This model is the baseline; others are compared with it.")
+    skill = _mean(_summaries(subject, "spatial") or {}, "climatology_log_loss_skill")
+    if not np.isfinite(skill):
+        return Verdict(False, "The skill against the slumps nearby is not defined.")
+    word = "better" if skill > 0 else "not better"
+    sentence = f"Log loss on spatial folds is {word} than the share of slumps in the nearest cells ({skill:+.3f})."
+    return Verdict(skill > 0, sentence, {"climatology_log_loss_skill": round(skill, 6)})
+
+
+def _well_calibrated(subject: Subject) -> Verdict:
+    error = _mean(_summaries(subject, "spatial") or {}, "ece")
+    if not np.isfinite(error):
+        return Verdict(False, "The calibration error is not defined.")
+    sentence = f"Expected calibration error {error:.3f} on spatial folds; at most {MAX_ECE:g} is wanted."
+    return Verdict(error <= MAX_ECE, sentence, {"ece": round(error, 6)})
+
+
 def _permuted_is_chance(subject: Subject) -> Verdict:
     summary = _summaries(subject, "permuted")
     if summary is None:
@@ -347,7 +370,9 @@ def _mean_near_prevalence(subject: Subject) -> Verdict:
 def _files_there(subject: Subject) -> Verdict:
     wanted = {
         "map": ("map.png", "map.svg", "cells.parquet"),
-        "comparison": ("scores.csv", "scores.md", "scores.png"),
+        "comparison": ("scores.csv", "scores.md", "scores.png", "pairs.csv", "pairs.png"),
+        "map_agreement": ("agreement.csv", "points.parquet", "agreement.png"),
+        "report": ("report.md", "report.html"),
         "label_agreement": ("agreement.csv", "agreement.md", "agreement.png"),
         "label_sensitivity": ("sensitivity.csv", "sensitivity.md"),
         "independent": ("independent.csv", "independent.md"),
@@ -393,6 +418,8 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         Check(
             "better_than_prevalence", "Log loss on spatial folds beats the baseline.", "warning", _better_than_baseline
         ),
+        Check("better_than_climatology", "Log loss beats the slumps nearby.", "warning", _better_than_climatology),
+        Check("well_calibrated", "Probabilities are near frequencies on held-out places.", "warning", _well_calibrated),
         Check("shuffled_labels_are_chance", "Shuffled labels cannot be predicted.", "warning", _permuted_is_chance),
     ),
     "prediction": (
@@ -403,5 +430,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     ),
     "map": (Check("files_are_there", "PNG, SVG and GeoParquet are written.", "error", _files_there),),
     "comparison": (Check("files_are_there", "Table and figure are written.", "error", _files_there),),
+    "map_agreement": (Check("files_are_there", "Table, points and figure are written.", "error", _files_there),),
+    "report": (Check("files_are_there", "The report is written.", "error", _files_there),),
 }
 """The checks of each kind of dataset."""

@@ -37,6 +37,8 @@ PICTURES = {
     "model": "reliability.png",
     "comparison": "scores.png",
     "label_agreement": "agreement.png",
+    "map_agreement": "agreement.png",
+    "report": "scores.png",
 }
 """The figure of a bundle that tells most."""
 

@@ -34,8 +34,13 @@ KINDS = {
     "model": {"scikitlearn", "mlflow"},
     "prediction": {"zarr"},
     "map": {"geoparquet", "png"},
+    "proxies": {"csv", "png"},
+    "priority": {"geoparquet", "png"},
     "comparison": {"csv", "png"},
+    "map_agreement": {"csv", "png"},
+    "report": {"markdown", "html"},
     "independent": {"csv"},
+    "proxies": {"csv", "png"},
 }
 """What each kind of dataset is stored as; shown as badges."""
 

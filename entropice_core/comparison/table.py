@@ -11,13 +11,15 @@ from entropice_core.config import Study
 from entropice_core.errors import StoreError
 from entropice_core.pipeline.words import score_notes
 
-VERSION = "1"
+VERSION = "2"
 METRICS = {
     "roc_auc": "ROC AUC",
     "average_precision": "AP",
     "log_loss": "log loss",
     "brier": "Brier",
     "ece": "ECE",
+    "log_loss_skill": "skill",
+    "climatology_log_loss_skill": "over climatology",
 }
 WIDE = 0.1
 Found = Mapping[tuple[str, str], Mapping[str, Any]]
@@ -76,10 +78,11 @@ def _order(study: Study) -> Any:
 
 def _numbers(model: str, grid: str, cv: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"grid": grid, "model": model, "rows": cv["rows"], "positives": cv["positives"]}
-    for kind in ("spatial", "random", "permuted"):
+    row["task"] = cv["task"]
+    for kind in ("spatial", "temporal", "random", "permuted"):
         summary = _summary(cv, kind)
         for metric in METRICS:
-            for statistic in ("mean", "sd", "n_folds"):
+            for statistic in ("mean", "sd", "n_folds_defined"):
                 row[f"{kind}_{metric}_{statistic}"] = summary.get(metric, {}).get(statistic)
     return row
 
@@ -90,6 +93,9 @@ def _shown(model: str, grid: str, cv: Mapping[str, Any]) -> dict[str, Any]:
         row[heading] = _mean_sd(cv["spatial"]["summary"].get(metric))
     for kind in ("random", "permuted"):
         row[f"{kind} AUC"] = _mean_sd(_summary(cv, kind).get("roc_auc")) if cv.get(kind) else "-"
+    if cv.get("temporal"):
+        row["temporal skill"] = _mean_only(_summary(cv, "temporal").get("log_loss_skill"))
+        row["temporal over climatology"] = _mean_only(_summary(cv, "temporal").get("climatology_log_loss_skill"))
     row["rows"] = f"{cv['rows']:,}"
     row["positive"] = f"{cv['positives'] / max(cv['rows'], 1):.0%}"
     return row
@@ -105,7 +111,11 @@ def _summary(cv: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 def _mean_sd(entry: Mapping[str, Any] | None) -> str:
     if not entry or entry.get("mean") is None:
         return "undefined"
-    return f"{entry['mean']:.3f}±{entry['sd']:.3f}"
+    return f"{entry['mean']:.3f}" if entry["sd"] is None else f"{entry['mean']:.3f}±{entry['sd']:.3f}"
+
+
+def _mean_only(entry: Mapping[str, Any] | None) -> str:
+    return "undefined" if not entry or entry.get("mean") is None else f"{entry['mean']:.3f}"
 
 
 def _markdown(study: Study, shown: pd.DataFrame, found: Found) -> str:

@@ -32,7 +32,8 @@ class ModelConfig(Strict):
     """One model: fixed ``params``, and ``search``, the values that inner folds choose from.
 
     ``method``: every combination of the lists ("grid"), ``n_candidates`` drawn from lists and ranges ("random"), or
-    as many drawn and weeded out on growing shares of the training rows ("halving").
+    as many drawn and weeded out on growing shares of the training rows ("halving"). ``sources``: learn only from the
+    features of these sources; empty for all. So feature sets are compared within one study.
     """
 
     model: str
@@ -40,6 +41,7 @@ class ModelConfig(Strict):
     search: dict[str, Range | Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     method: Literal["grid", "random", "halving"] = "grid"
     n_candidates: int = Field(default=18, ge=2, le=1000)
+    sources: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _searchable(self) -> Self:

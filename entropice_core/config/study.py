@@ -77,4 +77,9 @@ class Study(Strict):
                 raise ValueError(
                     f"models.{name}.model: {model.model!r} is not known; {nearest_hint(model.model, MODELS.names())}"
                 )
+            for source in model.sources:
+                if source not in self.sources:
+                    raise ValueError(
+                        f"models.{name}.sources: {source!r} is not in [sources]; {nearest_hint(source, self.sources)}"
+                    )
         return self

@@ -56,6 +56,8 @@ def build_graph(study: Study) -> Graph:
         *(_proxies(study, name) for name in _with_features(study)),
         *(_priority(study, name) for name in _with_features(study)),
         _comparison(study),
+        _map_agreement(study),
+        _report(study),
         *independent_products(study),
     ]
     return {product.dataset: product for product in products}
@@ -254,10 +256,42 @@ def _comparison(study: Study) -> Product:
     return Product(
         dataset="comparison",
         group="comparison",
-        title="Scores of every model on every grid, on the same folds, with spread and baseline",
+        title="Scores of every model on every grid, and their paired differences on the same places",
         dimensions=(),
         needs=tuple(f"model.{name}" for name in study.models),
-        modules=("entropice_core.comparison.table",),
+        modules=("entropice_core.comparison.table", "entropice_core.comparison.paired"),
         config={"models": list(study.models), "grids": list(study.study.grids), "words": score_notes(study)},
         build=steps.comparison,
+    )
+
+
+def _map_agreement(study: Study) -> Product:
+    return Product(
+        dataset="map_agreement",
+        group="comparison",
+        title="Where the maps of models and grids agree, at common points",
+        dimensions=("year",),
+        needs=tuple(f"prediction.{name}" for name in _with_features(study)),
+        modules=("entropice_core.comparison.agreement",),
+        config={
+            "models": _with_features(study),
+            "grids": list(study.study.grids),
+            "study_area": _plain(study.study_area),
+            "title": study.study.title,
+        },
+        build=steps.map_agreement,
+        files=steps.study_area_files if study.study_area.polygons else None,
+    )
+
+
+def _report(study: Study) -> Product:
+    return Product(
+        dataset="report",
+        group="comparison",
+        title="The report of the study: from which data, how good, why believe it, what to doubt",
+        dimensions=(),
+        needs=("training_set", *(f"model.{name}" for name in study.models), "comparison", "map_agreement"),
+        modules=("entropice_core.comparison.report", "entropice_core.comparison.table"),
+        config={"study": _plain(study)},
+        build=steps.report,
     )

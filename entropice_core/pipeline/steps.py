@@ -241,15 +241,56 @@ def skill(cv: dict[str, Any]) -> str:
 
 
 def comparison(context: Context, _: Partition, folder: Path) -> Built:
-    """Put the scores of all models beside each other."""
+    """Put the scores of all models beside each other, and compare every two on the same places."""
+    from entropice_core.comparison.paired import read_entry, write_pairs
     from entropice_core.comparison.table import write_comparison
 
-    found = {
-        (name, grid): json.loads((context.store.path(f"model.{name}", Partition(grid)) / "cv.json").read_text())
-        for name in context.study.models
-        for grid in context.study.study.grids
-    }
-    return Built(folder, counts=write_comparison(folder, context.study, found))
+    study, folders = context.study, _models(context)
+    found = {key: json.loads((path / "cv.json").read_text()) for key, path in folders.items()}
+    counts = write_comparison(folder, study, found)
+    pairs = write_pairs(folder, [read_entry(path, study.study.name) for path in folders.values()], study.study.title)
+    return Built(folder, counts={**counts, "pairs": len(pairs)})
+
+
+def map_agreement(context: Context, partition: Partition, folder: Path) -> Built:
+    """Compare the maps of all models and grids of one year at common points."""
+    from entropice_core.comparison.agreement import write_agreement
+
+    maps = {}
+    for name, grid in _models(context):
+        if context.study.models[name].model == "prevalence":
+            continue  # tells all cells alike: its map agrees with nothing and differs from nothing
+        predicted = context.open(f"prediction.{name}", Partition(grid, partition.year))
+        maps[name, grid] = predicted["cell_ids"].values, predicted["probability"].values.astype(float)
+    words = f"{context.study.study.title}, {partition.year}: susceptibility as ranks within each map"
+    return Built(folder, counts=write_agreement(folder, context.area, maps, words))
+
+
+def report(context: Context, _: Partition, folder: Path) -> Built:
+    """Write the report of the study: from which data, how good, why believe it."""
+    from entropice_core.comparison.report import Material, write_report
+
+    study, store, folders = context.study, context.store, _models(context)
+    years, everywhere = study.study.years.all(), Partition()
+    on_grids = [Partition(grid) for grid in study.study.grids]
+    rests_on = [("training_set", where) for where in on_grids]
+    rests_on += [(f"model.{name}", Partition(grid)) for name, grid in folders]
+    material = Material(
+        cvs={key: json.loads((path / "cv.json").read_text()) for key, path in folders.items()},
+        importances={key: json.loads((path / "importance.json").read_text()) for key, path in folders.items()},
+        models=folders,
+        comparison=store.path("comparison", everywhere),
+        agreement={year: store.path("map_agreement", Partition(None, year)) for year in years},
+        inputs=[(dataset, str(where), store.manifest(dataset, where).digest) for dataset, where in rests_on],
+        rows={str(where.grid): store.manifest("training_set", where).counts for where in on_grids},
+    )
+    return Built(folder, counts=write_report(folder, study, material))
+
+
+def _models(context: Context) -> dict[tuple[str, str], Path]:
+    """Find the folder of every model on every grid: (model, grid) -> folder."""
+    grids, names = context.study.study.grids, context.study.models
+    return {(name, grid): context.store.path(f"model.{name}", Partition(grid)) for name in names for grid in grids}
 
 
 def _decorated(context: Context, partition: Partition, made: "xr.Dataset") -> "xr.Dataset":

@@ -22,7 +22,7 @@ def list_candidates(config: ModelConfig, seed: int = 0) -> list[Params]:
     [{'n_init': 4, 'eps_w': 0.1}, {'n_init': 4, 'eps_w': 0.3}]
     >>> list_candidates(ModelConfig(model="knn", search={"n_neighbors": Range(low=5, high=99, log=True)},
     ...                             method="random", n_candidates=3), seed=1)
-    [{'n_neighbors': 23}, {'n_neighbors': 88}, {'n_neighbors': 7}]
+    [{'n_neighbors': 5}, {'n_neighbors': 16}, {'n_neighbors': 26}]
     """
     if config.method == "grid":
         names, lists = list(config.search), [list(values) for values in config.search.values()]

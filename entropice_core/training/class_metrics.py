@@ -69,8 +69,12 @@ def class_log_loss(y: npt.ArrayLike, p: npt.ArrayLike, sample_weight: npt.ArrayL
     """
     probability = np.asarray(p, dtype=np.float64)
     labels, weight = _checked(y, probability, sample_weight)
-    happened = np.clip(probability[np.arange(labels.size), labels], EPSILON, 1.0)
-    return float(-(weight @ np.log(happened)) / weight.sum())
+    return float(weight @ row_losses(labels, probability) / weight.sum())
+
+
+def row_losses(y: Int64, p: Float64) -> Float64:
+    """Return -log P(what happened) of each row : (n,), nats."""
+    return np.asarray(-np.log(np.clip(p[np.arange(y.size), y], EPSILON, 1.0)))
 
 
 def class_shares(y: Int64, n_classes: int, weight: Float64 | None) -> Float64:

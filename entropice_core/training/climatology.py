@@ -52,10 +52,12 @@ def climatology_forecast(
 def _nearest(places: Places, known: Int64, asked: Int64) -> Int64:
     """Return the nearest known cells of each row : (n_asked, up to 25), by chords of the unit sphere."""
     n = min(NEAREST_CELLS, known.size)
-    found = cKDTree(_on_sphere(places, known)).query(_on_sphere(places, asked), k=n)[1]
+    tree = cKDTree(on_sphere(places.lon[known], places.lat[known]))
+    found = tree.query(on_sphere(places.lon[asked], places.lat[asked]), k=n)[1]
     return np.asarray(found, dtype=np.int64).reshape(asked.size, n)
 
 
-def _on_sphere(places: Places, rows: Int64) -> Float64:
-    lam, phi = np.radians(places.lon[rows]), np.radians(places.lat[rows])
+def on_sphere(lon: Float64, lat: Float64) -> Float64:
+    """Return points of the unit sphere : (n, 3), in which neither 180 degrees nor the pole is a border."""
+    lam, phi = np.radians(lon), np.radians(lat)
     return np.column_stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)])

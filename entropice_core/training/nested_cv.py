@@ -14,7 +14,7 @@ import numpy as np
 from entropice_core.dataset.folds import Fold, InnerFolds
 from entropice_core.errors import TrainingError
 from entropice_core.training.candidates import list_candidates
-from entropice_core.training.class_metrics import class_shares, score_forecast
+from entropice_core.training.class_metrics import class_shares, row_losses, score_forecast
 from entropice_core.training.climatology import climatology_forecast
 from entropice_core.training.problem import Params, Problem, Progress, Steps, check_problem, child_seed
 from entropice_core.training.results import CVResult, FinalModel, FoldResult
@@ -92,20 +92,23 @@ def _outer_fold(
     proba_raw = fitted.predict_proba(problem.X[fold.test])
     proba = choice.calibrator(proba_raw)
     weight, train_weight = problem.weights_of(fold.test), problem.weights_of(fold.train)
-    against = {
-        "shares": class_shares(y_train, classes.n_classes, train_weight),
-        "climatology": None
-        if problem.places is None
-        else climatology_forecast(problem.places, fold.train, fold.test, y_train, classes.n_classes, train_weight),
+    shares, climatology = class_shares(y_train, classes.n_classes, train_weight), None
+    losses = {
+        "loss": row_losses(y_test, proba),
+        "loss_prevalence": row_losses(y_test, np.tile(shares, (y_test.size, 1))),
     }
+    if problem.places is not None:
+        at = (problem.places, fold.train, fold.test)
+        climatology = climatology_forecast(*at, y_train, classes.n_classes, train_weight)
+        losses["loss_climatology"] = row_losses(y_test, climatology)
     return FoldResult(
         name=fold.name,
         classes=classes,
         params=choice.params,
         candidates=choice.candidates,
         calibrator=choice.calibrator,
-        raw=score_forecast(y_test, proba_raw, weight, **against),
-        calibrated=score_forecast(y_test, proba, weight, **against),
+        raw=score_forecast(y_test, proba_raw, weight, shares=shares, climatology=climatology),
+        calibrated=score_forecast(y_test, proba, weight, shares=shares, climatology=climatology),
         n_train=fold.train.size,
         n_test=fold.test.size,
         n_buffer_dropped=fold.n_buffer_dropped,
@@ -119,6 +122,7 @@ def _outer_fold(
         proba_raw=proba_raw,
         proba=proba,
         weight=weight,
+        losses=losses,
         fitted=fitted,
     )
 
@@ -135,5 +139,6 @@ def _collect(results: list[FoldResult], n_rows: int) -> CVResult:
         proba=np.concatenate([r.proba for r in results])[order],
         y=np.concatenate([r.y for r in results])[order],
         weight=None if results[0].weight is None else np.concatenate([r.weight for r in results])[order],
+        losses={name: np.concatenate([r.losses[name] for r in results])[order] for name in results[0].losses},
         n_never_tested=n_rows - int(np.unique(row).size),
     )

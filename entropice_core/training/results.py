@@ -32,6 +32,7 @@ class FoldResult:
     y : (n_test,) int64, classes of the test rows by these edges
     proba_raw, proba : (n_test, n_classes) float64, before and after calibration
     weight : (n_test,) float64, or None
+    losses : -log P(what happened) of each test row (n_test,): of the model, of the prevalence, of the climatology
     n_unseen : fits on inner folds whose training rows lacked a class
     fitted : stays in memory only, for importances
     """
@@ -56,6 +57,7 @@ class FoldResult:
     proba_raw: Float64 = field(repr=False)
     proba: Float64 = field(repr=False)
     weight: Float64 | None = field(repr=False)
+    losses: dict[str, Float64] = field(repr=False)
     fitted: Estimator = field(repr=False)
 
     @property
@@ -98,6 +100,7 @@ class CVResult:
     proba_raw, proba : (m, n_classes) float64, before and after calibration
     y : (m,) int64, classes by the edges of the row's fold
     weight : (m,) float64, or None
+    losses : (m,) float64 each, see ``FoldResult``
     n_never_tested : rows in no test set
     """
 
@@ -108,6 +111,7 @@ class CVResult:
     proba: Float64
     y: Int64
     weight: Float64 | None
+    losses: dict[str, Float64]
     n_never_tested: int
 
     @property

@@ -6,7 +6,7 @@ predictions behind the scores), ``cost.json`` (time and memory, no part of the r
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ def train_model(
         When the rows hold one class only, or too few blocks for the folds.
     """
     clock = Clock.start()
+    table = of_sources(table, study.models[name].sources)
     problem, places = make_problem(name, study, table)
     seed = study.study.seed
     step = _teller(say, f"model.{name} {grid.key}")
@@ -86,6 +87,13 @@ def train_model(
     _write(folder, name, study, table, report, cv, final, importances)
     _write_json(folder / COST, clock.stop(str(final.params.get("device", "cpu"))))
     return _counts(report, cv)
+
+
+def of_sources(table: xr.Dataset, sources: Collection[str]) -> xr.Dataset:
+    """Keep the features of some sources; of all when none is named."""
+    if not sources:
+        return table
+    return table.isel(feature=np.flatnonzero(np.isin(table["source"].values.astype(str), list(sources))))
 
 
 def make_problem(name: str, study: Study, table: xr.Dataset) -> tuple[Problem, Places]:
@@ -240,6 +248,8 @@ def _out_of_fold(table: xr.Dataset, cv: CVResult) -> pd.DataFrame:
         "y": cv.y,
         "p_raw": cv.p_raw,
         "p": cv.p,
+        "weight": np.ones(cv.y.size) if cv.weight is None else cv.weight,
+        **cv.losses,
     }
     n_classes = cv.proba.shape[1]
     if n_classes > 2:
