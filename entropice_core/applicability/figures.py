@@ -64,7 +64,7 @@ def _reliability(axes: Axes, y: Int64, p: Float64, label: str, colour: str) -> N
 def draw_coverage(path: Path, measured: Mapping[str, Any], class_names: Sequence[str], title: str) -> None:
     """Draw the coverage of conformal sets in each held-out fold, overall and by class, and the size of the sets."""
     folds = measured["folds"]
-    figure, (left, right) = _panels(8.6, 0.9 + 0.34 * max(len(folds), 5), 2)
+    figure, (left, right) = _panels(8.6, 1.1 + 0.34 * max(len(folds), 5), 2)
     at = np.arange(len(folds))[::-1]
     left.axvline(measured["wanted"], color="#444444", linewidth=0.8, linestyle=":", label="promised")
     left.scatter([f["coverage"] for f in folds], at, color="#222222", s=24, label="all cells", zorder=3)
@@ -75,7 +75,7 @@ def draw_coverage(path: Path, measured: Mapping[str, Any], class_names: Sequence
         )
     left.set_xlabel("share of held-out cells whose set holds their class", fontsize=8)
     left.set_xlim(right=1.01)
-    left.legend(fontsize=6.5, frameon=False, loc="lower left")
+    left.legend(fontsize=6.5, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4)
     right.barh(at, [f["mean_size"] for f in folds], color=COLOURS[0], height=0.55)
     right.set_xlim(1, max(len(class_names), 2))
     right.set_xlabel("mean number of classes in a set (1 = decided)", fontsize=8)
@@ -92,11 +92,13 @@ def draw_distances(path: Path, match: DistanceMatch, title: str) -> None:
         ("cv", "folds: test cells", COLOURS[1], "-"),
         ("random", "random folds would have", GREY, "--"),
     )
+    most = 1.05 * max(float(getattr(match, name)[-1]) for name, *_ in shown) or 1.0
     for name, label, colour, line in shown:
         values = getattr(match, name)
         share = np.arange(1, values.size + 1) / values.size
-        axes.step([0.0, *values], [0.0, *share], where="post", color=colour, linestyle=line, linewidth=1.4, label=label)
-    axes.set_xlim(left=0)
+        x, y = [0.0, *values, most], [0.0, *share, 1.0]
+        axes.step(x, y, where="post", color=colour, linestyle=line, linewidth=1.6, label=label)
+    axes.set_xlim(-0.01 * most, most)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("distance to the nearest training cell (km)", fontsize=8)
     axes.set_ylabel("share of cells at most so far away", fontsize=8)

@@ -36,8 +36,9 @@ EQUAL_AREA = "EPSG:6931"
 OCEAN, LAND, UNOBSERVED, LINES, COAST = "#eef3f7", "#dedbd5", "#b3aea6", "#8a97a3", "#9fb0bd"
 OUTSIDE = "#f2f2f2"
 HATCH = "//////"
-ABOVE, BELOW = 0.62, 0.98  # inches
-FOOTER_LINES = 3
+ABOVE, BELOW = 0.62, 1.18  # inches; below stand the label, the colour bar, and the lines of the footer
+LABEL, BAR, FOOTER = 0.92, 0.77, 0.47
+FOOTER_LINES = 5
 HALO = [withStroke(linewidth=1.6, foreground="white", alpha=0.8)]
 
 
@@ -264,14 +265,14 @@ def _cells(
     )
     axes.add_collection(collection)
     height = figure.get_figheight()
-    bar_axes = figure.add_axes((0.03, 0.57 / height, 0.60, 0.10 / height))
+    bar_axes = figure.add_axes((0.03, BAR / height, 0.60, 0.10 / height))
     bar = figure.colorbar(collection, cax=bar_axes, orientation="horizontal")
     bar.ax.tick_params(labelsize=7, length=2, pad=2)
     bar.outline.set_linewidth(0.4)
-    figure.text(0.03, 0.72 / height, style.label, fontsize=8, va="bottom")
+    figure.text(0.03, LABEL / height, style.label, fontsize=8, va="bottom")
     if nothing:
-        figure.text(0.66, 0.62 / height, "■", color=UNOBSERVED, fontsize=11, va="center")
-        figure.text(0.685, 0.62 / height, f"no value ({len(nothing):,} cells)", fontsize=8, va="center")
+        figure.text(0.66, (BAR + 0.05) / height, "■", color=UNOBSERVED, fontsize=11, va="center")
+        figure.text(0.685, (BAR + 0.05) / height, f"no value ({len(nothing):,} cells)", fontsize=8, va="center")
 
 
 def _hatch(figure: Figure, axes: Axes, rings: list[NDArray[np.float64]], outside: NDArray[np.bool_]) -> None:
@@ -279,8 +280,8 @@ def _hatch(figure: Figure, axes: Axes, rings: list[NDArray[np.float64]], outside
     height = figure.get_figheight()
     share = outside.mean() if outside.size else 0.0
     text = f"outside the area of applicability: {share:.0%} of cells"
-    figure.text(0.685, 0.80 / height, text, fontsize=7, va="center")
-    key = figure.add_axes((0.66, 0.75 / height, 0.02, 0.10 / height))
+    figure.text(0.685, (LABEL + 0.08) / height, text, fontsize=7, va="center")
+    key = figure.add_axes((0.66, (LABEL + 0.03) / height, 0.02, 0.10 / height))
     key.set_axis_off()
     key.add_patch(Rectangle((0, 0), 1, 1, facecolor=OUTSIDE, edgecolor="#333333", hatch=HATCH, linewidth=0.3))
     drawn = [ring for ring, is_outside in zip(rings, outside, strict=True) if is_outside]
@@ -362,4 +363,4 @@ def _words(figure: Figure, style: MapStyle) -> None:
     figure.text(0.03, 1 - 0.50 / height, style.subtitle, fontsize=8.5, va="bottom", color="#333333")
     lines = [part for line in style.footer for part in wrap(line, round(20.5 * style.size_inches))]
     for i, line in enumerate(lines[:FOOTER_LINES]):
-        figure.text(0.03, (0.27 - 0.10 * i) / height, line, fontsize=5.8, va="bottom", color="#555555")
+        figure.text(0.03, (FOOTER - 0.10 * i) / height, line, fontsize=5.8, va="bottom", color="#555555")

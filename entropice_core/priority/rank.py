@@ -6,6 +6,7 @@ ranked like the others and marked: there the model extrapolates, and looking the
 
 import json
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import geopandas as gpd
@@ -113,7 +114,7 @@ def write_priority(
     draw_gain(folder / "gain.png", gain, f"{name}, {grid.key}, {study.study.name}: held-out cells")
     style = MapStyle(
         title=words[0],
-        subtitle=f"Where to look next: Arctic year {partition.year} · {name} · {grid.key} ({len(ranked):,} cells)",
+        subtitle=f"Arctic year {partition.year} · {name} · {grid.key} · {_what(len(ranked))}",
         label="share of the unobserved land processed before this cell (0 = first)",
         low=0.0,
         high=1.0,
@@ -131,6 +132,10 @@ def write_priority(
         "ranked outside the area of applicability": int((ranked["is_applicable"] == 0).sum()),
         **{f"land saved at {recall:.0%} of the slump area": entry["share"] for recall, entry in gain.saved.items()},
     }
+
+
+def _what(n: int) -> str:
+    return f"where to look next: {n:,} unobserved cells" if n else "every cell was observed: nothing is left to rank"
 
 
 def saved_words(gain: Gain) -> str:
@@ -160,7 +165,7 @@ def draw_gain(path: Path, gain: Gain, title: str) -> None:
     axes.set_xlabel("share of the land processed", fontsize=8)
     axes.set_ylabel("share of the slump area found", fontsize=8)
     axes.legend(fontsize=7, frameon=False, loc="lower right")
-    axes.set_title(f"{title}\n{saved_words(gain)}", fontsize=8, loc="left")
+    axes.set_title("\n".join([title, *wrap(saved_words(gain), 95)]), fontsize=8, loc="left")
     figure.savefig(path, metadata={"Software": None})
 
 
