@@ -56,13 +56,18 @@ def by_class(values: Float64, classes: NDArray[np.intp], names: Sequence[str], l
     return figure
 
 
-def series(years: Sequence[int], lines: Mapping[str, Float64], label: str, title: str) -> Figure:
+def series(
+    years: Sequence[int], lines: Mapping[str, Float64], label: str, title: str, from_zero: bool = False
+) -> Figure:
     """Draw values over years, a line for each name; a year without a value is a gap."""
     figure, axes = new_figure(6.4, 3.0, title)
     for (name, values), colour in zip(lines.items(), SERIES, strict=False):
         axes.plot(years, values, marker="o", markersize=3.5, linewidth=1.2, color=colour, label=plain_text(name))
     axes.set_ylabel(plain_text(label), fontsize=8)
     axes.set_xlabel("Arctic year (October to September, named by its end)")
+    if from_zero:
+        axes.set_ylim(bottom=0)
+    axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_xticks(list(years)[:: max(1, len(years) // 12)])
     if len(lines) > 1:
         axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))

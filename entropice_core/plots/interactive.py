@@ -1,7 +1,8 @@
 """A layer as a Plotly figure: pixels below, invisible points on the cells above, so that hover and click find a cell.
 
 What is sent to the browser is a picture and the centres of the cells that can be seen, so it stays below two megabytes
-however many cells there are. Zoom is by drawing a box: the caller makes a picture of that part, with finer cells.
+however many cells there are. Zooming in the browser only enlarges the picture; for finer cells the caller draws another
+view. (Clicks reach Streamlit while the mouse pans or zooms, not while it selects.)
 """
 
 from html import escape
@@ -54,7 +55,7 @@ def interactive_map(
     figure.update_yaxes(range=[bottom, top], scaleanchor="x", scaleratio=1, **axis, **frame)
     _words(figure, picture.layer, view)
     figure.update_layout(
-        height=height, showlegend=False, hovermode="closest", hoverdistance=40, dragmode="select",
+        height=height, showlegend=False, hovermode="closest", hoverdistance=30, dragmode="pan",
         plot_bgcolor="#eef3f7", paper_bgcolor="white", uirevision="map",
     )  # fmt: skip
     return figure, picture

@@ -63,3 +63,9 @@ def difference(first: Layer, second: Layer) -> Layer:
     at = np.minimum(np.searchsorted(second.cell_ids, ids), second.cell_ids.size - 1)
     other = np.where(second.cell_ids[at] == ids, second.values[at], np.nan)
     return replace(first, values=first.values - other, kind="diverging", low=None, high=None, is_log=False)
+
+
+def difference_map(first: Layer, second: Layer, words: str) -> Layer:
+    """Subtract a layer from another, and say so around the map: both digests stay on it."""
+    footer = (f"{first.footer[0]} minus {second.footer[0]}", *first.footer[1:])
+    return replace(difference(first, second), subtitle=words, label=f"difference of {first.label}", footer=footer)

@@ -27,7 +27,7 @@ PROJECTIONS = {
     "EPSG:3413": "NSIDC polar stereographic, 45°W down",
     "EPSG:6931": "EASE-Grid 2.0, equal area, 0° down",
 }
-LEAST_WIDTH_M = 20_000.0
+LEAST_WIDTH_M, MOST_WIDTH_M = 20_000.0, 1.2e7
 COLUMNS = 900
 _KEPT = 12
 
@@ -98,6 +98,15 @@ def zoom(view: View, x: tuple[float, float], y: tuple[float, float]) -> View:
     half = [max(side, max(half) / 2) for side in half]
     extent = (centre[0] - half[0], centre[0] + half[0], centre[1] - half[1], centre[1] + half[1])
     return replace(view, extent=extent)
+
+
+def scaled(view: View, factor: float, middle: tuple[float, float] | None = None) -> View:
+    """Give a view of the same shape, closer (factor below 1) or farther, about a point in metres or its own middle."""
+    left, right, bottom, top = view.extent
+    x, y = middle or ((left + right) / 2, (bottom + top) / 2)
+    half_x = min(max((right - left) / 2 * factor, LEAST_WIDTH_M / 2), MOST_WIDTH_M / 2)
+    half_y = half_x * (top - bottom) / (right - left)
+    return replace(view, extent=(x - half_x, x + half_x, y - half_y, y + half_y))
 
 
 def _crs(lon: NDArray[np.float64], lat: NDArray[np.float64], projection: str) -> tuple[str, str]:

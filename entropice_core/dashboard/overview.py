@@ -1,0 +1,170 @@
+"""What a store holds of a study, partition by partition, and what to do next. Reads manifests only.
+
+Staleness is judged without reading source files: code version, configuration, inputs, and the sizes of source files
+where the data folder is at hand. ``entropice status`` also compares their checksums.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from entropice_core.dashboard.library import Library
+from entropice_core.errors import ConfigError, MissingPartitionError, ProvenanceError, StoreError
+from entropice_core.pipeline.product import Product
+from entropice_core.storage.manifest import Manifest
+from entropice_core.storage.partition import Partition
+from entropice_core.storage.recipe import canonical_json
+
+PUBLISHED, PROVISIONAL, STALE, MISSING, DAMAGED = "published", "provisional", "stale", "missing", "damaged"
+SIGNS = {PUBLISHED: "●", PROVISIONAL: "◐", STALE: "▲", MISSING: "○", DAMAGED: "✖"}
+ALL = "all years"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One partition: its state, why, and what the manifest says."""
+
+    dataset: str
+    partition: Partition
+    state: str
+    reason: str = ""
+    size: int = 0
+    created: str = ""
+    digest: str = ""
+
+
+def entries(library: Library, grids: Iterable[str] | None = None) -> list[Entry]:
+    """List every partition that the study has or should have, in the order of the graph."""
+    wanted = None if grids is None else set(grids)
+    found: dict[tuple[str, Partition], Entry] = {}
+    for product in library.products.values():
+        for partition in product.partitions(library.study):
+            if wanted is None or partition.grid is None or partition.grid in wanted:
+                found[product.dataset, partition] = _entry(library, product, partition, found)
+    return list(found.values())
+
+
+def _entry(
+    library: Library, product: Product, partition: Partition, known: Mapping[tuple[str, Partition], Entry]
+) -> Entry:
+    try:
+        manifest = library.manifest(product.dataset, partition)
+    except MissingPartitionError:
+        return Entry(product.dataset, partition, MISSING)
+    except (StoreError, ProvenanceError) as error:
+        return Entry(product.dataset, partition, DAMAGED, str(error))
+    reason = _stale_reason(library, product, manifest, known)
+    state = STALE if reason else PROVISIONAL if manifest.provisional else PUBLISHED
+    return Entry(product.dataset, partition, state, reason, manifest.size, manifest.created, manifest.digest)
+
+
+def _stale_reason(
+    library: Library, product: Product, manifest: Manifest, known: Mapping[tuple[str, Partition], Entry]
+) -> str:
+    recipe = manifest.recipe
+    if recipe.code_version != product.code_version:
+        return f"made by code {recipe.code_version}, now {product.code_version}"
+    if canonical_json(recipe.config) != canonical_json(product.config):
+        return "the study was changed since"
+    for ref in recipe.inputs:
+        entry = known.get((ref.dataset, ref.partition))
+        if entry is not None and entry.state in (STALE, MISSING, DAMAGED):
+            return f"{ref.dataset} {ref.partition} is {entry.state}"
+        if entry is not None and entry.digest != ref.digest:
+            return f"{ref.dataset} {ref.partition} was replaced since"
+    return _changed_source(library, manifest)
+
+
+def _changed_source(library: Library, manifest: Manifest) -> str:
+    try:
+        root = library.settings.data_root(library.study)
+    except ConfigError:
+        return ""
+    for source in manifest.recipe.sources:
+        path = root / source.name
+        if path.is_file() and path.stat().st_size != source.size:
+            return f"the source file {source.name} has another size now"
+    return ""
+
+
+def matrix(found: Iterable[Entry]) -> pd.DataFrame:
+    """Lay states out: a row for each dataset and grid, a column for each year, signs and words in the fields."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    columns: set[str] = set()
+    for entry in found:
+        column = ALL if entry.partition.year is None else str(entry.partition.year)
+        columns.add(column)
+        row = rows.setdefault((entry.dataset, entry.partition.grid or "all grids"), {})
+        row[column] = f"{SIGNS[entry.state]} {entry.state}"
+    ordered = [name for name in (ALL, *sorted(columns - {ALL})) if name in columns]
+    table = [{"dataset": d, "grid": g, **{c: row.get(c, "") for c in ordered}} for (d, g), row in rows.items()]
+    return pd.DataFrame(table)
+
+
+def totals(found: Iterable[Entry]) -> pd.DataFrame:
+    """Count partitions by state and bytes, a row for each dataset."""
+    rows: dict[str, dict[str, object]] = {}
+    for entry in found:
+        row = rows.setdefault(entry.dataset, {"dataset": entry.dataset, **dict.fromkeys(SIGNS, 0), "MB": 0.0})
+        row[entry.state] = int(str(row[entry.state])) + 1
+        row["MB"] = float(str(row["MB"])) + entry.size / 1e6
+        row["last published"] = max(str(row.get("last published", "")), entry.created)
+    return pd.DataFrame(list(rows.values())).round({"MB": 3})
+
+
+def latest(found: Iterable[Entry], most: int = 15) -> pd.DataFrame:
+    """List what was published last."""
+    done = sorted((e for e in found if e.created), key=lambda e: (e.created, e.dataset), reverse=True)[:most]
+    columns = ["published", "dataset", "partition", "MB", "digest"]
+    rows = [(e.created, e.dataset, str(e.partition), round(e.size / 1e6, 3), e.digest[:12]) for e in done]
+    return pd.DataFrame(rows, columns=columns)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Something to do: a sentence and the command that does it."""
+
+    sentence: str
+    command: str
+
+
+def next_steps(library: Library, found: list[Entry]) -> list[Advice]:
+    """Say what to do next, the most pressing first."""
+    study = f"--study {library.settings.study}"
+    by_state = {state: [e for e in found if e.state == state] for state in SIGNS}
+    if len(by_state[MISSING]) == len(found):
+        return [Advice("Nothing of this study was built yet. One command builds all of it.", f"entropice run {study}")]
+    steps = []
+    if damaged := by_state[DAMAGED]:
+        first = damaged[0]
+        steps.append(
+            Advice(
+                f"{_many(damaged)} cannot be read, the first is {first.dataset} {first.partition}: build again.",
+                library.command(first.dataset, first.partition, "--force"),
+            )
+        )
+    if stale := by_state[STALE]:
+        first = stale[0]
+        words = f"{_many(stale)} stale, the first is {first.dataset} {first.partition}: {first.reason}."
+        steps.append(Advice(words, f"entropice run {study}"))
+    if missing := by_state[MISSING]:
+        first = missing[0]
+        words = f"{_many(missing)} missing, the first is {first.dataset} {first.partition}."
+        steps.append(Advice(words, library.command(first.dataset, first.partition)))
+    if provisional := by_state[PROVISIONAL]:
+        years = sorted({str(e.partition.year) for e in provisional})
+        words = f"{_many(provisional)} made from data that are not final yet ({', '.join(years)}): fetch them again."
+        steps.append(Advice(words, f"entropice fetch era5 --year {years[0]}"))
+    if not steps:
+        steps.append(
+            Advice(
+                "All is published and current. Look at the scores on the page Training and at the maps on Predictions.",
+                f"entropice verify --full {study}",
+            )
+        )
+    return steps
+
+
+def _many(found: list[Entry]) -> str:
+    return "1 partition is" if len(found) == 1 else f"{len(found):,} partitions are"

@@ -1,0 +1,94 @@
+"""Figures of published models, as the dashboard shows them and ``entropice plot`` writes them."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from entropice_core.dashboard import layers, scores
+from entropice_core.dashboard.library import Library
+from entropice_core.errors import ConfigError, MissingPartitionError, nearest_hint
+from entropice_core.plots import scores as figures
+from entropice_core.plots.layer import Layer
+from entropice_core.storage.partition import Partition
+
+
+def tested_rows(library: Library, model: str, grid: str) -> pd.DataFrame:
+    """Read the out-of-fold rows of a model; an error says how to make them."""
+    rows = scores.out_of_fold(library, model, grid)
+    if rows is None or not len(rows):
+        partition = Partition(grid)
+        raise MissingPartitionError(
+            f"model.{model} {partition} holds no out-of-fold predictions: train it again "
+            f"({library.command(f'model.{model}', partition, '--force')})."
+        )
+    return rows
+
+
+def reliability(library: Library, model: str, grid: str) -> Figure:
+    """Draw the reliability of one model before and after calibration."""
+    rows = tested_rows(library, model, grid)
+    forecasts = {"raw": rows["p_raw"].to_numpy(), "calibrated": rows["p"].to_numpy()}
+    return figures.reliability(
+        _positive(rows), forecasts, f"{model}, {grid}, {library.study.study.name}: spatial folds"
+    )
+
+
+def precision_recall(library: Library, models: list[str], grid: str) -> Figure:
+    """Draw precision and recall of several models on their common rows."""
+    tables = _common(library, models, grid)
+    forecasts = {name: table["p"].to_numpy() for name, table in tables.items()}
+    return figures.precision_recall(_positive(next(iter(tables.values()))), forecasts, f"{grid}: spatial folds")
+
+
+def gain(library: Library, models: list[str], grid: str) -> Figure:
+    """Draw what share of all slump density several models find when they may choose the cells to visit."""
+    curves = {
+        name: figures.gain_curve(np.nan_to_num(t["density"].to_numpy(dtype=float)), t["p"].to_numpy())
+        for name, t in _common(library, models, grid).items()
+    }
+    return figures.gain(curves, f"{grid}, {library.study.study.name}: spatial folds", "RTS density")
+
+
+def importance(library: Library, model: str, grid: str, measure: str = "features") -> Figure:
+    """Draw one measure of importance with its spread over folds."""
+    table = importance_table(library, model, grid, measure)
+    label = scores.IMPORTANCE_LABELS.get(measure, measure)
+    mean, spread = table["mean"].to_numpy(), table["sd_over_folds"].to_numpy()
+    return figures.importance(table["name"].tolist(), mean, spread, f"{model}, {grid}", label)
+
+
+def importance_table(library: Library, model: str, grid: str, measure: str) -> pd.DataFrame:
+    """Read one measure of importance."""
+    tables = scores.importance_tables(library.read_json(f"model.{model}", Partition(grid), "importance.json"))
+    if measure not in tables:
+        raise ConfigError(f"model.{model} {grid} has no importance {measure!r}; {nearest_hint(measure, tables)}.")
+    return tables[measure]
+
+
+def layer_of(library: Library, dataset: str, partition: Partition, variable: str | None = None) -> Layer:
+    """Make the map of any dataset of cells; without a variable the one that tells most."""
+    kind, _, name = dataset.partition(".")
+    if not library.has(dataset, partition):
+        raise MissingPartitionError(library.missing_words(dataset, partition))
+    grid, year = str(partition.grid), partition.year
+    if kind == "cells":
+        return layers.cells_layer(library, grid, variable or "land_fraction")
+    if kind == "labels":
+        return layers.labels_layer(library, name, grid, int(year or 0), variable or "density")
+    if kind == "features":
+        first = str(library.open(dataset, partition)["feature"].values[0])
+        return layers.feature_layer(library, name, grid, year, variable or first)
+    if kind == "prediction":
+        return layers.prediction_layer(library, name, grid, int(year or 0), variable or "probability")
+    raise ConfigError(f"{dataset} is not on cells: maps are drawn of cells, labels.*, features.* and prediction.*.")
+
+
+def _positive(rows: pd.DataFrame) -> np.ndarray:
+    return np.asarray((rows["y"].to_numpy() > 0).astype(np.int64))
+
+
+def _common(library: Library, models: list[str], grid: str) -> dict[str, pd.DataFrame]:
+    """Read the tested rows of several models; those that were tested on other rows are left out after the first."""
+    tables = {name: tested_rows(library, name, grid) for name in models}
+    first = next(iter(tables.values()))
+    return {name: t for name, t in tables.items() if t["cell_ids"].equals(first["cell_ids"])}

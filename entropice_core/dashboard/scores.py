@@ -1,0 +1,237 @@
+"""Scores of models as tables: leaderboard, out-of-fold rows, importances, regions. Reads what training published.
+
+Reports of older and newer versions differ in what they hold; what a report does not hold is left out, never guessed.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from entropice_core.dashboard.library import Library
+from entropice_core.errors import StoreError
+from entropice_core.storage.layout import read_current
+from entropice_core.storage.partition import Partition
+from entropice_core.storage.store import PartitionStore
+
+METRICS = {
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "log_loss": "log loss [nat]",
+    "brier": "Brier score",
+    "brier_skill": "Brier skill",
+    "ece": "calibration error (ECE)",
+    "balanced_accuracy": "balanced accuracy",
+    "rps": "ranked probability score",
+}
+LOW_IS_GOOD = ("log_loss", "brier", "ece", "rps")
+KINDS = {"spatial": "spatial folds", "random": "random folds", "permuted": "permuted labels"}
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """One published model: its report and where it is."""
+
+    study: str
+    model: str
+    grid: str
+    digest: str
+    created: str
+    cv: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Model and grid."""
+        return f"{self.model} · {self.grid}"
+
+    def summary(self, kind: str = "spatial") -> Mapping[str, Mapping[str, float | None]]:
+        """Mean and spread of each score over folds; of permuted labels before calibration, which would hide chance."""
+        part = self.cv.get(kind) or {}
+        found: Mapping[str, Mapping[str, float | None]] = (
+            part.get("summary_raw" if kind == "permuted" else "summary") or {}
+        )
+        return found
+
+    def value(self, metric: str, kind: str = "spatial", statistic: str = "mean") -> float:
+        """One number; NaN where the report does not hold it."""
+        found = (self.summary(kind).get(metric) or {}).get(statistic)
+        return math.nan if found is None else float(found)
+
+    def sources(self) -> str:
+        """The feature set: sources of the features, with the number of features of each."""
+        counts: dict[str, int] = {}
+        for feature in self.cv.get("features", []):
+            source = str(feature).partition(".")[0]
+            counts[source] = counts.get(source, 0) + 1
+        return ", ".join(f"{source} ({n})" for source, n in sorted(counts.items()))
+
+
+def trained_models(library: Library, every_study: bool = False) -> list[Trained]:
+    """List the published models of the study, or of all studies of the same home; damaged ones are left out."""
+    root = library.store.root
+    roots = sorted(path for path in root.parent.glob("*") if path.is_dir()) if every_study else [root]
+    return [trained for path in roots for trained in _of_store(path)]
+
+
+def _of_store(root: Path) -> Iterator[Trained]:
+    store = PartitionStore(root)
+    for dataset in store.datasets():
+        kind, _, model = dataset.partition(".")
+        for partition in store.partitions(dataset) if kind == "model" else ():
+            try:
+                manifest = read_current(store.layout, dataset, partition)
+                cv = json.loads((store.layout.version(manifest) / "cv.json").read_text(encoding="utf-8"))
+            except (StoreError, OSError, ValueError):
+                continue  # the overview names what is damaged
+            yield Trained(root.name, model, str(partition.grid), manifest.digest, manifest.created, cv)
+
+
+def best_model(library: Library, models: list[str]) -> str:
+    """Name the model with the lowest mean log loss over spatial folds on any grid; the first where none has one."""
+    known = {m.model: m.value("log_loss") for m in trained_models(library) if m.model in models}
+    scored = {name: loss for name, loss in known.items() if math.isfinite(loss)}
+    return min(scored, key=scored.__getitem__) if scored else models[0]
+
+
+def half_width(sd: float, n_folds: float) -> float:
+    """Half the width of a 95 % interval of a mean over folds, by Student's t with n - 1 degrees of freedom.
+
+    Folds share training rows, so that the interval is rather too narrow than too wide.
+
+    >>> round(half_width(0.1, 5), 3)
+    0.124
+    """
+    from scipy.stats import t
+
+    if not (n_folds > 1 and math.isfinite(sd)):
+        return math.nan
+    return float(t.ppf(0.975, n_folds - 1) * sd / math.sqrt(n_folds))
+
+
+def leaderboard(models: list[Trained], metric: str) -> pd.DataFrame:
+    """Rank models by the mean of a score over spatial folds, with its interval and the controls beside it."""
+    rows = []
+    for each in models:
+        mean, sd = each.value(metric), each.value(metric, statistic="sd")
+        half = half_width(sd, each.value(metric, statistic="n_folds_defined"))
+        rows.append(
+            {
+                "study": each.study,
+                "model": each.model,
+                "grid": each.grid,
+                METRICS[metric]: mean,
+                "95 % low": mean - half,
+                "95 % high": mean + half,
+                "sd over folds": sd,
+                "random folds": each.value(metric, "random"),
+                "permuted labels": each.value(metric, "permuted"),
+                "rows": each.cv.get("rows"),
+                "positive": _share(each.cv),
+                "feature set": each.sources(),
+                "digest": each.digest[:12],
+            }
+        )
+    table = pd.DataFrame(rows)
+    if table.empty:
+        return table
+    ordered = table.sort_values(METRICS[metric], ascending=metric in LOW_IS_GOOD, kind="stable", na_position="last")
+    return ordered.reset_index(drop=True)
+
+
+def _share(cv: Mapping[str, Any]) -> float:
+    rows, positives = cv.get("rows"), cv.get("positives")
+    return math.nan if not rows or positives is None else positives / rows
+
+
+def fold_table(cv: Mapping[str, Any]) -> pd.DataFrame:
+    """List the scores and choices of each spatial fold."""
+    rows = []
+    for fold in (cv.get("spatial") or {}).get("folds", []):
+        metrics = fold.get("metrics") or {}
+        rows.append(
+            {
+                "fold": fold.get("name"),
+                "train rows": fold.get("n_train"),
+                "test rows": fold.get("n_test"),
+                "dropped in the buffer": fold.get("n_buffer_dropped"),
+                "positive": metrics.get("prevalence"),
+                **{METRICS[m]: metrics.get(m) for m in METRICS if m in metrics},
+                "chosen": json.dumps(fold.get("params", {}), sort_keys=True),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def region_table(cv: Mapping[str, Any]) -> pd.DataFrame:
+    """List the scores of each region of the study, where the report has regions."""
+    rows = [
+        {"region": name, "rows": found.get("n"), "positive": found.get("prevalence")}
+        | {METRICS[m]: found.get(m) for m in METRICS if m in found}
+        for name, found in (cv.get("regions") or {}).items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def class_names(cv: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the classes that a model tells apart."""
+    names = (cv.get("classes") or {}).get("names") or ()
+    return tuple(str(name) for name in names) if len(names) >= 2 else ("negative", "positive")
+
+
+def out_of_fold(library: Library, model: str, grid: str) -> pd.DataFrame | None:
+    """Read the tested rows of a model: cell, year, fold, density, class, probability before and after calibration."""
+    return library.read_table(f"model.{model}", Partition(grid), "out_of_fold.parquet")
+
+
+def given_class(rows: pd.DataFrame, n_classes: int, threshold: float) -> np.ndarray:
+    """Class of each row: the likeliest, or with two classes the second where its probability reaches a threshold."""
+    columns = [f"p_class_{k}" for k in range(n_classes)]
+    if n_classes > 2 and set(columns) <= set(rows.columns):
+        return np.asarray(rows[columns].to_numpy().argmax(axis=1))
+    return np.asarray((rows["p"].to_numpy() >= threshold).astype(np.int64))
+
+
+def confusion_counts(rows: pd.DataFrame, n_classes: int, threshold: float) -> np.ndarray:
+    """Count rows by observed and given class: (n_classes, n_classes) int64."""
+    counts = np.zeros((n_classes, n_classes), dtype=np.int64)
+    np.add.at(counts, (rows["y"].to_numpy().astype(np.int64), given_class(rows, n_classes, threshold)), 1)
+    return counts
+
+
+IMPORTANCE_LABELS = {
+    "features": "increase of log loss when a feature is permuted, held-out rows (nat), mean ± sd over folds",
+    "sources": "increase of log loss when a whole source is permuted, held-out rows (nat), mean ± sd over folds",
+    "feature_weight": "eSPA's W: weight of a feature in the distance of boxes, mean ± sd over folds",
+    "importance": "eSPA: share of the explained variance, mean ± sd over folds",
+    "impurity_decrease": "decrease of impurity (trees), mean ± sd over folds",
+    "shap": "mean |Shapley value|, mean ± sd over folds",
+}
+
+
+def importance_tables(found: Mapping[str, Any] | None) -> dict[str, pd.DataFrame]:
+    """Give every measure of importance as a table of name, mean and sd_over_folds, the most important first."""
+    tables = {}
+    for name, rows in _measures(found or {}).items():
+        if not isinstance(rows, list) or not rows or not isinstance(rows[0], Mapping) or "name" not in rows[0]:
+            continue
+        table = pd.DataFrame(rows)
+        value = next((c for c in ("log_loss_increase", "mean", "value") if c in table), None)
+        if value is None:
+            continue
+        spread = table["sd_over_folds"] if "sd_over_folds" in table else pd.Series(np.nan, index=table.index)
+        tidy = pd.DataFrame({"name": table["name"], "mean": table[value], "sd_over_folds": spread}).astype(
+            {"mean": float, "sd_over_folds": float}
+        )
+        tables[name] = tidy.sort_values("mean", ascending=False, kind="stable").reset_index(drop=True)
+    return tables
+
+
+def _measures(found: Mapping[str, Any]) -> dict[str, Any]:
+    flat = {name: rows for name, rows in found.items() if name != "own"}
+    own = found.get("own")
+    return {**flat, **(own if isinstance(own, Mapping) else {})}
