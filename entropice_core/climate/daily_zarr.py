@@ -24,6 +24,15 @@ from entropice_core.climate.quantities import QUANTITIES, Daily, Float32, to_uni
 from entropice_core.errors import RetryableSourceError, SourceError
 from entropice_core.features.layout import RasterLayout
 
+try:
+    from aiohttp import ClientError
+except ImportError:  # pragma: no cover - addresses need the extra `fetch`, folders do not
+
+    class ClientError(Exception):  # type: ignore[no-redef]
+        """Stands for the errors of a library that is not there, so cannot raise them."""
+
+
+_ERRORS = (*READ_ERRORS, ClientError, ImportError)
 _FINAL_AFTER = pd.DateOffset(months=3)
 """ERA5 is final two to three months after a month's end; what a store has is judged by its newest day."""
 _TIMES = ("valid_time", "time")
@@ -214,16 +223,21 @@ def open_store(address: str) -> xr.Dataset:
     SourceError
         When what is there is no Zarr store, or access is denied.
     """
-    options: dict[str, Any] = {"storage_options": {"client_kwargs": {"trust_env": True}}} if is_address(address) else {}
+    # A server does not list a folder: the metadata of a store at an address must stand in one document.
+    options: dict[str, Any] = {"consolidated": is_address(address)}
+    if is_address(address):
+        options["storage_options"] = {"client_kwargs": {"trust_env": True}}
     try:
         data: xr.Dataset = xr.open_dataset(address, engine="zarr", chunks=None, decode_timedelta=False, **options)
-    except READ_ERRORS as error:
+    except _ERRORS as error:
         raise _unreachable(address, error) from error
     return data
 
 
 def _unreachable(address: str, error: BaseException) -> SourceError:
     said = f"{type(error).__name__}: {error}".replace("\n", " ")[:300]
+    if isinstance(error, ImportError):
+        return SourceError(f"{address} needs packages that are not installed ({said}): install entropice[fetch].")
     if any(code in said for code in ("401", "403", "Unauthorized", "Forbidden")):
         return SourceError(
             f"{address} denies access ({said}): put machine and password (an access token) into ~/.netrc."
@@ -236,7 +250,7 @@ def _unreachable(address: str, error: BaseException) -> SourceError:
 def _load(variable: xr.DataArray, where: str) -> Float32:
     try:
         return np.ascontiguousarray(variable.values, dtype=np.float32)
-    except READ_ERRORS as error:
+    except _ERRORS as error:
         raise RetryableSourceError(
             f"{where} could not be read ({type(error).__name__}: {error}): a chunk is damaged or the service failed; "
             "try again."

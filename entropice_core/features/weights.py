@@ -322,7 +322,7 @@ def _read(path: Path | None, key: str, shape: tuple[int, int]) -> sparse.csr_arr
     if path is None or not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             if str(stored["key"]) != key:
                 return None
             return sparse.csr_array((stored["data"], stored["indices"], stored["indptr"]), shape=shape)

@@ -31,7 +31,7 @@ def fields_of(year: int, latitude=LATITUDE, longitude=LONGITUDE, seed: int = 0) 
     days = ArcticCalendar(year).days
     rng = np.random.default_rng([seed, year])
     shape = (len(days), latitude.size, longitude.size)
-    phase = np.cos(2 * np.pi * (np.asarray(days.dayofyear) - 200) / 365.25)[:, None, None]
+    phase = np.cos(2 * np.pi * (np.asarray(days.day_of_year) - 200) / 365.25)[:, None, None]
     climate = 12.0 - 0.75 * (latitude - 50.0)[None, :, None] + 3.0 * np.cos(np.radians(longitude))[None, None, :]
     t = climate - 10.0 + 17.0 * phase + rng.normal(0.0, 3.0, shape) + 0.03 * (year - 2000)
     range_ = 2.0 + 4.0 * rng.random(shape)
@@ -81,20 +81,35 @@ def write_year(
     units: dict[tuple[str, str], str] | None = None,
     latitude=LATITUDE,
     longitude=LONGITUDE,
+    by_month: bool = False,
 ) -> Path:
-    """Write a year as ``era5/daily/<year>/<YYYY>_<MM>_<statistic>_<digest>/<variable>.nc``; return its folder."""
+    """Write a year as ``era5/daily/<year>/<result>/<file>.nc``; return its folder.
+
+    ``by_month`` writes a result a month and a file a variable as the service does; otherwise there is one file a
+    statistic, which is faster.
+    """
     calendar = ArcticCalendar(year)
     fields = fields_of(year, latitude, longitude) if fields is None else fields
     units = {**FIELDS, **(units or {})}
     folder = data / "era5" / "daily" / str(year)
-    for (short, statistic), values in fields.items():
-        for (y, month), days in zip(calendar.months, calendar.month_slices, strict=True):
-            result = folder / f"{y}_{month:02d}_{statistic}_0123abcd"
+    for statistic in dict.fromkeys(statistic for _, statistic in fields):
+        shorts = [short for short, each in fields if each == statistic]
+        parts = {
+            short: dataset(short, calendar.days, fields[short, statistic], units[short, statistic], latitude, longitude)
+            for short in shorts
+        }
+        if not by_month:
+            result = folder / f"{year - 1}_10-09_{statistic}_0123abcd"
             result.mkdir(parents=True, exist_ok=True)
-            made = dataset(
-                short, calendar.days[days], values[days], units[short, statistic], latitude, longitude
+            xr.merge(parts.values(), compat="override", join="exact", combine_attrs="override").to_netcdf(
+                result / "all.nc", engine="h5netcdf"
             )
-            made.to_netcdf(result / f"{short}_{statistic}.nc", engine="h5netcdf")
+            continue
+        for short in shorts:
+            for (y, month), days in zip(calendar.months, calendar.month_slices, strict=True):
+                result = folder / f"{y}_{month:02d}_{statistic}_0123abcd"
+                result.mkdir(parents=True, exist_ok=True)
+                parts[short].isel(valid_time=days).to_netcdf(result / f"{short}.nc", engine="h5netcdf")
     return folder
 
 
