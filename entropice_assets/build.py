@@ -9,10 +9,12 @@ from typing import Any
 
 import dagster as dg
 
+from entropice_assets.alerts import failed_runs
 from entropice_assets.assets import comparison, dataset, files, grids, labels, models, predictions, sources
 from entropice_assets.automation import make_automation
 from entropice_assets.jobs import make_fetch_jobs, make_jobs
 from entropice_assets.partitions import StudyPartitions
+from entropice_assets.releases import make_release_jobs, make_release_sensors, release_resources
 from entropice_assets.resources import EntropiceResource
 from entropice_assets.schedules import make_schedules
 from entropice_assets.sensors import make_sensors
@@ -40,10 +42,19 @@ def build_defs(study: str | None = None, resource_overrides: Mapping[str, Any] |
         warnings.simplefilter("ignore", dg.BetaWarning)  # partition mappings and backfill policies
         return dg.Definitions(
             assets=[asset for room in ROOMS for asset in room.build(graph, partitions)],
-            jobs=[*jobs, *fetch_jobs.values()],
+            jobs=[*jobs, *fetch_jobs.values(), *make_release_jobs(loaded)],
             schedules=make_schedules(loaded, fetch_jobs),
-            sensors=[*make_sensors(graph, jobs), *make_automation(graph, loaded)],
-            resources={"entropice": EntropiceResource(study=name), **(resource_overrides or {})},
+            sensors=[
+                *make_sensors(graph, jobs),
+                *make_release_sensors(loaded),
+                *make_automation(graph, loaded),
+                failed_runs,
+            ],
+            resources={
+                "entropice": EntropiceResource(study=name),
+                **release_resources(loaded),
+                **(resource_overrides or {}),
+            },
             executor=_executor(Compute.parse(settings.compute)),
         )
 

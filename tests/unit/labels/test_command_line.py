@@ -26,7 +26,7 @@ def test_darts_is_listed_and_fetched_into_the_data_folder(tmp_path: Path) -> Non
         fetched = entropice("fetch", "darts", "--node", server.url, data=tmp_path)
         homeless = entropice("fetch", "darts", "--node", server.url)
     assert listed.returncode == 0, listed.stderr
-    assert listed.stdout.startswith(f"DARTS of the tests (doi:{DOI})")
+    assert listed.stdout.lstrip().startswith(f"DARTS of the tests (doi:{DOI})")
     assert listed.stdout.count("take DARTS_v1_") == 2 and "     readme.txt" in listed.stdout
     assert "2 files fetched (0.0 MB), 0 already there" in fetched.stdout, fetched.stderr
     assert (tmp_path / "darts" / "DARTS_v1_features_level2.parquet").read_bytes() == b"x" * 2000
