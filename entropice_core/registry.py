@@ -41,6 +41,7 @@ SOURCES = Registry(
         "era5_daily": "entropice_core.sources.era5",
         "era5_monthly": "entropice_core.sources.era5",
         "era5_history": "entropice_core.sources.era5_history",
+        "arcticdem": "entropice_core.sources.arcticdem",
     },
 )
 MODELS = Registry(

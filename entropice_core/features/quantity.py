@@ -94,6 +94,21 @@ class Quantity:
         edges[-1] = self.low + self.step * (self.levels - 1)
         return edges
 
+    @property
+    def error_words(self) -> str:
+        """By how much a quantile may be off, for the metadata: less than the width of a bin.
+
+        >>> Quantity("slope", "degree", "slope", 0.0, 90.0, step=2.0**-10, bins=360).error_words
+        '0.25 degree'
+        """
+        if not self.bins:
+            return "no quantiles"
+        if self.bend == 0.0:
+            return f"{(self.high - self.low) / self.bins:.2g} {self.unit}"
+        ends = np.arcsinh(np.array([self.low, self.high]) / self.bend)
+        width = float(ends[1] - ends[0]) / self.bins  # a bin is width * sqrt(bend**2 + value**2) wide
+        return f"{width * self.bend:.2g} {self.unit} + {width:.1%} of the value"
+
     @cached_property
     def bin_of(self) -> UInt16:
         """Bin of each level: (levels,)."""

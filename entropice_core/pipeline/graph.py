@@ -40,6 +40,11 @@ TRUST_MODULES = (
     "entropice_core.applicability.trust",
 )
 
+MORE_MODULES = {
+    "arcticdem": ("entropice_core.features.streaming", "entropice_core.terrain.derivatives"),
+}
+"""What else makes the features of a kind of source."""
+
 
 def build_graph(study: Study) -> Graph:
     """List the products of a study by dataset name."""
@@ -121,7 +126,7 @@ def _features(study: Study, name: str) -> Product:
         title=config.title,
         dimensions=("grid", "year") if config.is_yearly else ("grid",),
         needs=("cells",),
-        modules=(SOURCES.modules[config.kind], "entropice_core.features.zonal"),
+        modules=(SOURCES.modules[config.kind], "entropice_core.features.zonal", *MORE_MODULES.get(config.kind, ())),
         config=_plain(config),
         build=partial(steps.features, name),
         files=partial(steps.feature_files, name),

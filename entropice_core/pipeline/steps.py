@@ -5,9 +5,11 @@ run that finds everything current needs none.
 """
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from entropice_core.errors import MissingPartitionError
 from entropice_core.pipeline.product import Built, Context
 from entropice_core.storage.partition import Partition
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from entropice_core.config import Study
+    from entropice_core.grids.base import UInt64
 
 
 def study_area_files(context: Context, _: Partition) -> list[Path]:
@@ -71,8 +74,11 @@ def feature_files(name: str, context: Context, partition: Partition) -> list[Pat
 def features(name: str, context: Context, partition: Partition, _: Path) -> Built:
     """Turn one source's pixels into features of cells."""
     from entropice_core.sources import open_source
+    from entropice_core.sources.base import ServesGrids
 
     source = open_source(name, context.study.sources[name], context.data_root, context.settings.home / "work")
+    if isinstance(source, ServesGrids):
+        source = source.serving(_cells_of_grids(context), context.say)
     here = context.open("cells", Partition(partition.grid))
     made = source.features(context.grid(partition), here, partition.year)
     months = _months_not_final(made, source.files(partition.year))
@@ -81,6 +87,15 @@ def features(name: str, context: Context, partition: Partition, _: Path) -> Buil
     return Built(
         _decorated(context, partition, made), counts=counts, notes=notes, provisional=bool(months), schema="features"
     )
+
+
+def _cells_of_grids(context: Context) -> "dict[str, UInt64]":
+    """The cells of all grids of the study that are there already."""
+    found = {}
+    for key in context.study.study.grids:
+        with suppress(MissingPartitionError):
+            found[key] = context.open("cells", Partition(key))["cell_ids"].values
+    return found
 
 
 def _months_not_final(made: "xr.Dataset", files: list[Path]) -> list[str]:

@@ -12,9 +12,11 @@ from entropice_core.errors import ConfigError, SourceError
 from entropice_core.registry import SOURCES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import xarray as xr
 
-    from entropice_core.grids.base import Grid
+    from entropice_core.grids.base import Grid, UInt64
 
 
 @runtime_checkable
@@ -51,6 +53,15 @@ class KeepsWork(Protocol):
 
     def keeping_work_in(self, folder: Path) -> Source:
         """Give the same source with a folder to keep work in."""
+        ...
+
+
+@runtime_checkable
+class ServesGrids(Protocol):
+    """A source of very many pixels, which makes what other grids need in the same pass over them."""
+
+    def serving(self, cells: "Mapping[str, UInt64]", say: "Callable[[str], None]") -> Source:
+        """Give the same source that knows the cells of other grids, by key; results are the same without."""
         ...
 
 

@@ -1,0 +1,152 @@
+"""All tiles of a study from a STAC collection, a few at a time, and the list of them that a source reads.
+
+One bad tile does not stop the others: what failed is told together at the end, by name, and the list is written only
+when every tile is there, but for those that the study declares missing.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from entropice_core.errors import SourceError
+from entropice_core.fetch.cog import Fetched, MissingTileError, fetch_file
+from entropice_core.fetch.patience import Patience
+from entropice_core.fetch.stac import TileRef, patient_session
+from entropice_core.storage.durable import write_json
+
+PARALLEL = 4
+_TOLD = 5
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the tiles are; ``text`` is empty when only bytes came in."""
+
+    done: int
+    total: int
+    bytes: int
+    text: str = ""
+
+
+@dataclass
+class Report:
+    """What became of the tiles."""
+
+    tiles: int = 0
+    there: int = 0
+    fetched: int = 0
+    missing: list[str] = field(default_factory=list)
+    bytes: int = 0
+    requests: int = 0
+
+    def __str__(self) -> str:
+        absent = f", {len(self.missing)} declared missing ({', '.join(self.missing)})" if self.missing else ""
+        return (
+            f"{self.tiles} tiles: {self.there} were there, {self.fetched} fetched "
+            f"({self.bytes / 1e6:,.1f} MB in {self.requests} requests){absent}"
+        )
+
+
+def fetch_tiles(
+    refs: Sequence[TileRef],
+    listing: Path,
+    about: dict[str, Any],
+    patience: Patience,
+    *,
+    missing: Sequence[str] = (),
+    parallel: int = PARALLEL,
+    tell: Callable[[Progress], None] = lambda _: None,
+) -> Report:
+    """Bring tiles into the folder of their collection and write their list.
+
+    Parameters
+    ----------
+    refs : what the catalogue lists for the study
+    listing : the list that is written, JSON; tiles lie in a folder of the collection's name beside it
+    about : what the list says of its origin (api, collection, asset)
+    missing : ids that may be absent at the server
+    """
+    folder = listing.parent / str(about["collection"])
+    session, report, lock = patient_session(patience), Report(tiles=len(refs)), Lock()
+    failures: list[SourceError] = []
+    received = 0
+
+    def on_bytes(n: int) -> None:
+        nonlocal received
+        with lock:
+            received += n
+            tell(Progress(report.there + report.fetched, len(refs), received))
+
+    def bring(ref: TileRef) -> Fetched | None:
+        try:
+            found = fetch_file(ref, folder / file_name(ref), session, patience, on_bytes)
+        except SourceError as error:
+            with lock:
+                if isinstance(error, MissingTileError) and ref.id in missing:
+                    report.missing.append(f"{ref.id} {ref.asset}")
+                else:
+                    failures.append(error)
+            return None
+        with lock:
+            report.there += not found.requests
+            report.fetched += found.requests > 0
+            report.bytes += found.bytes
+            report.requests += found.requests
+            how = "was there" if not found.requests else f"{found.size / 1e6:,.1f} MB"
+            tell(Progress(report.there + report.fetched, len(refs), received, f"{ref.id} {ref.asset}: {how}"))
+        return found
+
+    with ThreadPoolExecutor(max_workers=parallel) as pool:
+        results = list(pool.map(bring, refs))
+    report.missing.sort()
+    if failures:
+        raise SourceError(_sentence(failures, len(refs)))
+    entries = [_entry(ref, found, listing) for ref, found in zip(refs, results, strict=True) if found is not None]
+    listing.parent.mkdir(parents=True, exist_ok=True)
+    write_json(listing, {**about, "missing": report.missing, "tiles": entries})
+    return report
+
+
+def file_name(ref: TileRef) -> str:
+    """Name of a tile's file: the last part of its address, refused when that is no plain name."""
+    name = ref.href.split("?")[0].rsplit("/", 1)[-1]
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.tiff?", name):
+        raise SourceError(f"Tile {ref.id} has the address {ref.href}; its last part must be the name of a .tif file.")
+    return name
+
+
+def read_listing(path: Path) -> dict[str, Any]:
+    """Read a list of tiles; ``SourceError`` says how to make one."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SourceError(
+            f"There is no list of tiles {path}: `entropice fetch arcticdem` fetches the tiles of a study and writes it."
+        ) from error
+    except ValueError as error:
+        raise SourceError(f"The list of tiles {path} is damaged ({error}): run `entropice fetch arcticdem`.") from error
+    if not isinstance(found, dict) or not isinstance(found.get("tiles"), list):
+        raise SourceError(f"{path} is no list of tiles: run `entropice fetch arcticdem`, which writes it.")
+    return found
+
+
+def _entry(ref: TileRef, found: Fetched, listing: Path) -> dict[str, Any]:
+    return {
+        "id": ref.id,
+        "asset": ref.asset,
+        "href": ref.href,
+        "file": found.path.relative_to(listing.parent).as_posix(),
+        "size": found.size,
+        "sha256": found.sha256,
+    }
+
+
+def _sentence(failures: list[SourceError], total: int) -> str:
+    told = " ".join(str(error) for error in sorted(failures, key=str)[:_TOLD])
+    more = f" And {len(failures) - _TOLD} more." if len(failures) > _TOLD else ""
+    return f"{len(failures)} of {total} tiles could not be fetched; the others are kept. {told}{more}"

@@ -1,0 +1,215 @@
+"""Pieces of an elevation model -> partial statistics of cells, kept in files and used again.
+
+A unit's file is named by everything that made it (its place, the checksums of the files in reach, quantities, cells,
+code versions) and by the checksum of its own bytes. It appears whole by a rename, and is read only when its bytes have
+that checksum. So a run that was killed goes on where it was, on any number of workers, and nothing stale is ever used.
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from entropice_core.features import streaming
+from entropice_core.features.cell_labels import CellIndex
+from entropice_core.features.partials import Partials
+from entropice_core.features.streaming import Reducer
+from entropice_core.features.tiles import Tile
+from entropice_core.grids import parse_grid_key
+from entropice_core.grids.base import UInt64
+from entropice_core.storage.digest import file_sha256
+from entropice_core.storage.durable import flush_folder
+from entropice_core.storage.recipe import canonical_json, text_digest
+from entropice_core.terrain import derivatives
+from entropice_core.terrain.mosaic import Mosaic
+
+Say = Callable[[str], None]
+_NAME = 24  # hexadecimal digits of a checksum in a file name
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done to every unit.
+
+    ``tpi_radii_m``, ``pixel_m`` : see ``derivatives.layers``; ``water_values`` : what means water in the water mask.
+    """
+
+    mosaic: Mosaic
+    reducer: Reducer
+    tpi_radii_m: tuple[float, ...]
+    pixel_m: float
+    water_values: tuple[int, ...] = ()
+
+    @property
+    def halo(self) -> int:
+        """Pixels read beyond a unit's edge."""
+        return derivatives.halo_pixels(self.tpi_radii_m, self.pixel_m)
+
+    def reach(self, unit: Tile) -> Tile:
+        """The unit with its halo."""
+        n = self.halo
+        return unit.window(-n, -n, (unit.shape[0] + 2 * n, unit.shape[1] + 2 * n))
+
+    def process(self, unit: Tile) -> dict[str, Partials]:
+        """Partial statistics of one unit, by grid key: one pass for all grids."""
+        outer = self.reach(unit)
+        z = self.mosaic.heights(outer)
+        water = self.mosaic.water(unit, self.water_values) if self.water_values else None
+        made = derivatives.layers(z, outer, self.halo, self.tpi_radii_m, self.pixel_m, water)
+        return self.reducer.reduce(unit, made)
+
+
+def with_cells(work: Work, keys: Sequence[str]) -> Work:
+    """The same work for some of its grids."""
+    old = work.reducer
+    kept = {key: old.cells[key] for key in keys}
+    return Work(
+        work.mosaic,
+        Reducer(kept, old.quantities, old.unit_m2, old.pixel_area_m2),
+        work.tpi_radii_m,
+        work.pixel_m,
+        work.water_values,
+    )
+
+
+class UnitFiles:
+    """The folder of partial statistics of one piece of work."""
+
+    def __init__(self, folder: Path, work: Work) -> None:
+        self.folder, self.work = folder, work
+        self._index = {key: CellIndex(parse_grid_key(key), ids) for key, ids in work.reducer.cells.items()}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def key(self, unit: Tile, grid: str) -> str:
+        """Name of what would be computed now for a unit and grid."""
+        work = self.work
+        files = work.mosaic.within(work.reach(unit))
+        near = self._index[grid].cell_ids[self._index[grid].near(unit)]
+        masks = [file.water for file in files if file.water is not None] if work.water_values else []
+        recipe = {
+            "versions": [streaming.VERSION, derivatives.VERSION],
+            "place": [*unit.origin, *unit.shape, unit.step_x, unit.step_y, *unit.phase, unit.crs.to_wkt()],
+            "files": [[each.name, sha256_of(each)] for each in [*(file.path for file in files), *masks]],
+            "quantities": [quantity.to_dict() for quantity in work.reducer.quantities],
+            "unit_m2": work.reducer.unit_m2,
+            "method": work.reducer.methods[grid],
+            "tpi": [list(work.tpi_radii_m), work.pixel_m],
+            "water": list(work.water_values),
+            "cells": [grid, hashlib.sha256(near.tobytes()).hexdigest()],
+        }
+        return text_digest(canonical_json(recipe))[:_NAME]
+
+    def find(self, key: str) -> Path | None:
+        """The verified file of a key; a damaged one is removed, as it can be made again."""
+        for path in sorted(self.folder.glob(f"{key}-*.npz")):
+            if path.stem.split("-")[1] == file_sha256(path)[:_NAME]:
+                return path
+            path.unlink()
+        return None
+
+    def save(self, key: str, partials: Partials) -> Path:
+        """Write a file in one step."""
+        arrays = partials.arrays()
+        arrays["bin_keys"] = np.diff(arrays["bin_keys"], prepend=np.uint64(0))  # small numbers pack well
+        buffer = io.BytesIO()
+        header = np.frombuffer(json.dumps(partials.header(), sort_keys=True).encode(), dtype=np.uint8)
+        np.savez_compressed(buffer, header=header, **arrays)  # type: ignore[arg-type]
+        data = buffer.getvalue()
+        target = self.folder / f"{key}-{hashlib.sha256(data).hexdigest()[:_NAME]}.npz"
+        unfinished = target.with_suffix(f".{os.getpid()}.{key[:8]}.tmp")
+        with unfinished.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, target)
+        flush_folder(self.folder)
+        return target
+
+
+def load(path: Path) -> Partials:
+    """Read a file back."""
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    header = json.loads(arrays.pop("header").tobytes())
+    arrays["bin_keys"] = np.cumsum(arrays["bin_keys"], dtype=np.uint64)
+    return Partials.from_arrays(header, arrays)
+
+
+def process_all(work: Work, folder: Path, workers: int, say: Say = lambda _: None) -> dict[str, list[Path]]:
+    """Bring the files of all units up to date and list them by grid key, in the order of the units.
+
+    Units whose files are there and whole are not computed again; the others are computed for all grids that lack them
+    in one pass. ``workers`` threads work side by side; what one unit needs is a few hundred MB.
+    """
+    files, units = UnitFiles(folder, work), work.mosaic.units()
+    grids = list(work.reducer.cells)
+    units = [unit for unit in units if any(files._index[grid].near(unit).size for grid in grids)]
+    done = 0
+
+    def bring(unit: Tile) -> dict[str, Path]:
+        nonlocal done
+        keys = {grid: files.key(unit, grid) for grid in grids}
+        found = {grid: files.find(key) for grid, key in keys.items()}
+        missing = [grid for grid, path in found.items() if path is None]
+        if missing:
+            made = (work if missing == grids else with_cells(work, missing)).process(unit)
+            found |= {grid: files.save(keys[grid], made[grid]) for grid in missing}
+        done += 1
+        how = f"computed for {', '.join(missing)}" if missing else "was there"
+        say(f"{unit.name}: {how} ({done} of {len(units)} units)")
+        return {grid: path for grid, path in found.items() if path is not None}
+
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        results = list(pool.map(bring, units))
+    return {grid: [result[grid] for result in results] for grid in grids}
+
+
+def finished(paths: Sequence[Path]) -> Iterator[Partials]:
+    """Add up the files of a grid and give cells as soon as no later file has pixels of them.
+
+    Only cells on the edges of units wait in memory, so that a continent needs little more than a row of units.
+    """
+    left: dict[int, int] = {}
+    for path in paths:
+        for cell in _cells_in(path).tolist():
+            left[cell] = left.get(cell, 0) + 1
+    waiting: Partials | None = None
+    for path in paths:
+        part = load(path)
+        waiting = part if waiting is None else waiting.merge(part)
+        for cell in part.cell_ids.tolist():
+            left[cell] -= 1
+        complete = np.array([left[cell] == 0 for cell in waiting.cell_ids.tolist()], dtype=bool)
+        if complete.any() or path == paths[-1]:
+            yield waiting.take(waiting.cell_ids[complete])
+            counts = np.zeros_like(waiting.counts)
+            waiting = Partials(**{**waiting.take(waiting.cell_ids[~complete]).__dict__, "counts": counts})
+
+
+def _cells_in(path: Path) -> UInt64:
+    with np.load(path, allow_pickle=False) as archive:
+        ids: UInt64 = archive["cell_ids"]
+    return ids
+
+
+def sha256_of(path: Path) -> str:
+    """Checksum of a file, computed once while its size and time of change stay."""
+    status = path.stat()
+    return _sha256(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=100_000)
+def _sha256(path: Path, _size: int, _mtime_ns: int) -> str:
+    return file_sha256(path)
+
+
+def cells_by_key(cells: Mapping[str, UInt64]) -> dict[str, UInt64]:
+    """Sort grids by name, so that the order in which they are listed changes nothing."""
+    return {key: np.asarray(cells[key], dtype=np.uint64) for key in sorted(cells)}
