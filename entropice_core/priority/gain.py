@@ -90,11 +90,12 @@ def measure_gain(
     names, code = np.unique(places, return_inverse=True)
     rng = np.random.default_rng(seed)
     draws = [np.bincount(rng.integers(0, names.size, names.size), minlength=names.size)[code] for _ in range(DRAWS)]
-    curves = [_curve(values, slump * drawn, land * drawn) for drawn in draws if (slump * drawn).sum() > 0]
+    group = _groups(values)
+    curves = [_curve(group, slump * drawn, land * drawn) for drawn in draws if (slump * drawn).sum() > 0]
     by_fold = {str(name): parts == name for name in np.unique(parts)}
     full = {name: rows for name, rows in by_fold.items() if slump[rows].sum() > 0}
-    in_fold = {name: _curve(values[rows], slump[rows], land[rows]) for name, rows in full.items()}
-    pooled = _curve(values, slump, land)
+    in_fold = {name: _curve(_groups(values[rows]), slump[rows], land[rows]) for name, rows in full.items()}
+    pooled = _curve(group, slump, land)
     ends = np.quantile([found(AT) for found in curves], [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
     saved = {
         recall: {
@@ -109,7 +110,7 @@ def measure_gain(
         low=ends[0],
         high=ends[1],
         folds={name: found(AT) for name, found in in_fold.items()},
-        best=_curve(slump / land, slump, land)(AT),
+        best=_curve(_groups(slump / land), slump, land)(AT),
         saved=saved,
         n_rows=values.size,
         n_blocks=int(names.size),
@@ -138,9 +139,12 @@ class _Curve:
         return float(1.0 - before - part * (self.processed[reached] - before))
 
 
-def _curve(score: Float64, slump: Float64, land: Float64) -> _Curve:
-    """Rank rows by score; rows of one score are taken together, as their order would be chance."""
-    _, group = np.unique(-score, return_inverse=True)
+def _groups(score: Float64) -> npt.NDArray[np.int64]:
+    """Number the scores from the highest on : (n,); rows of one score are taken together, as their order is chance."""
+    return np.unique(-score, return_inverse=True)[1].astype(np.int64)
+
+
+def _curve(group: npt.NDArray[np.int64], slump: Float64, land: Float64) -> _Curve:
     processed, found = np.cumsum(np.bincount(group, land)), np.cumsum(np.bincount(group, slump))
     return _Curve(np.r_[0.0, processed / processed[-1]], np.r_[0.0, found / found[-1]])
 

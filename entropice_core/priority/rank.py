@@ -178,5 +178,5 @@ def _map(grid: Grid, predicted: xr.Dataset, ranked: gpd.GeoDataFrame, style: Map
 
 
 def _running_share(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    total = values.sum()
-    return np.cumsum(values) / total if total > 0 else np.zeros(values.size)
+    running = np.cumsum(values)
+    return running / running[-1] if values.sum() > 0 else np.zeros(values.size)
