@@ -41,7 +41,7 @@ def test_knowing_more_saves_more_and_the_truth_saves_most():
 
 
 def test_the_interval_holds_the_truth_of_new_blocks_most_of_the_time():
-    truth = measure_gain(*rows(n_blocks=1000, seed=99), 0).saved[0.8]["share"]
+    truth = np.mean([measure_gain(*rows(n_blocks=400, seed=900 + s), 0).saved[0.8]["share"] for s in range(4)])
     entries = [measure_gain(*rows(seed=s), 0).saved[0.8] for s in range(20)]
     inside = [entry["low"] <= truth <= entry["high"] for entry in entries]
     assert np.mean(inside) > 0.7
