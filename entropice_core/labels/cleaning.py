@@ -127,13 +127,19 @@ def reject_duplicates(features: pd.DataFrame, sieve: Sieve) -> None:
     year = features["year"].to_numpy()[kept]
     # The area of an outline follows from the outline, that of a point does not.
     area = np.where(shapely.get_dimensions(plane) == 0, features["area_m2"].to_numpy()[kept], 0.0)
-    key = pd.DataFrame({"year": year, "area": area, "outline": shapely.to_wkb(shapely.normalize(plane))})
-    repeats = key.duplicated().to_numpy(copy=True)
+    repeats = find_repeats(plane, year, area)
     once = np.flatnonzero(~repeats)
     repeats[once[_repeats_nearly(plane[once], year[once], area[once])]] = True
     duplicate = np.zeros(len(features), dtype=bool)
     duplicate[kept] = repeats
     sieve.reject(duplicate, "duplicate")
+
+
+def find_repeats(geometries: Geometries, *more: Float64) -> Bool:
+    """Tell which shapes were there before, corner by corner, with equal further values: (n,), each (n,) -> (n,)."""
+    key = pd.DataFrame({i: values for i, values in enumerate(more)})
+    key["outline"] = shapely.to_wkb(shapely.normalize(geometries))
+    return np.asarray(key.duplicated().to_numpy(copy=True), dtype=bool)
 
 
 def _repeats_nearly(plane: Geometries, year: Float64, area: Float64) -> Bool:
