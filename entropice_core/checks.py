@@ -37,6 +37,12 @@ MAX_CALIBRATION_GAP = 0.1
 MAX_ECE = 0.1
 """Expected calibration error on held-out places above which probabilities should not be read as frequencies."""
 
+MIN_APPLICABLE = 0.5
+"""A map that extrapolates on more than half of its cells is mostly a guess."""
+
+COVERAGE_SLACK = 0.05
+"""Conformal sets may hold the truth this much less often than promised, on average over held-out folds."""
+
 CHANCE_SD = 2.0
 """The AUC of shuffled labels may lie this many standard errors of its folds from 0.5, and always within 0.05."""
 
@@ -338,6 +344,20 @@ def _permuted_is_chance(subject: Subject) -> Verdict:
     return Verdict(abs(auc - 0.5) <= allowed, sentence, {"permuted_auc": round(auc, 6), "allowed": round(allowed, 6)})
 
 
+def _sets_cover(subject: Subject) -> Verdict:
+    report = json.loads((subject.folder / "trust.json").read_text(encoding="utf-8"))
+    measured = report["conformal"]["measured"]
+    wanted, summary = float(measured["wanted"]), measured["summary"]
+    worst = min(_number(entry.get("mean")) for entry in summary["coverage_by_class"] if entry.get("mean") is not None)
+    mean, size = _mean(summary, "coverage"), _mean(summary, "mean_size")
+    sentence = (
+        f"Sets hold the class of {mean:.1%} of held-out cells (promised {wanted:.0%}; worst class {worst:.1%}) with "
+        f"{size:.2f} classes on average."
+    )
+    numbers = {"coverage": round(mean, 6), "worst_class": round(worst, 6), "mean_size": round(size, 6)}
+    return Verdict(worst >= wanted - COVERAGE_SLACK, sentence, numbers)
+
+
 def _mean(summary: Mapping[str, Any], metric: str) -> float:
     return _number((summary.get(metric) or {}).get("mean"))
 
@@ -367,9 +387,28 @@ def _mean_near_prevalence(subject: Subject) -> Verdict:
     return Verdict(abs(mean - share) <= MAX_CALIBRATION_GAP, sentence, numbers)
 
 
+def _mostly_applicable(subject: Subject) -> Verdict:
+    known = np.isfinite(subject.values("probability"))
+    inside = subject.values("is_applicable")[known] == 1
+    if not inside.size:
+        return Verdict(False, "No cell has a prediction.", {"cells": 0})
+    share = float(inside.mean())
+    sentence = f"{share:.1%} of {inside.size:,} predicted cells lie in the area of applicability."
+    return Verdict(share >= MIN_APPLICABLE, sentence, {"share": round(share, 6), "outside": int((~inside).sum())})
+
+
+def _density_in_interval(subject: Subject) -> Verdict:
+    low, mean, high = (subject.values(f"expected_density{end}") for end in ("_low", "", "_high"))
+    known = np.isfinite(mean)
+    wrong = ~((low[known] >= 0) & (low[known] <= high[known]) & (mean[known] >= 0) & (mean[known] <= 1))
+    return _count(wrong, "expected densities are impossible", "Every expected density and interval is possible")
+
+
 def _files_there(subject: Subject) -> Verdict:
     wanted = {
-        "map": ("map.png", "map.svg", "cells.parquet"),
+        "map": ("map.png", "map.svg", "expected_density.png", "cells.parquet", "cells.tif"),
+        "proxies": ("proxies.json", "proxies.csv", "proxies.png"),
+        "priority": ("priority.parquet", "priority.geojson", "gain.json", "gain.png", "priority.png"),
         "comparison": ("scores.csv", "scores.md", "scores.png", "pairs.csv", "pairs.png"),
         "map_agreement": ("agreement.csv", "points.parquet", "agreement.png"),
         "report": ("report.md", "report.html"),
@@ -421,14 +460,19 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         Check("better_than_climatology", "Log loss beats the slumps nearby.", "warning", _better_than_climatology),
         Check("well_calibrated", "Probabilities are near frequencies on held-out places.", "warning", _well_calibrated),
         Check("shuffled_labels_are_chance", "Shuffled labels cannot be predicted.", "warning", _permuted_is_chance),
+        Check("sets_cover_as_promised", "Conformal sets hold the truth on held-out cells.", "warning", _sets_cover),
     ),
     "prediction": (
         Check("probability_in_range", "Probabilities lie in 0 to 1.", "error", _probability_in_range),
         Check(
             "mean_is_near_prevalence", "Mean probability is near what was observed.", "warning", _mean_near_prevalence
         ),
+        Check("density_is_possible", "Expected densities lie in 0 to 1.", "error", _density_in_interval),
+        Check("mostly_applicable", "Most cells are like those of the training.", "warning", _mostly_applicable),
     ),
-    "map": (Check("files_are_there", "PNG, SVG and GeoParquet are written.", "error", _files_there),),
+    "map": (Check("files_are_there", "PNG, SVG, GeoParquet and GeoTIFF are written.", "error", _files_there),),
+    "proxies": (Check("files_are_there", "Tables and figure are written.", "error", _files_there),),
+    "priority": (Check("files_are_there", "Tables and figures are written.", "error", _files_there),),
     "comparison": (Check("files_are_there", "Table and figure are written.", "error", _files_there),),
     "map_agreement": (Check("files_are_there", "Table, points and figure are written.", "error", _files_there),),
     "report": (Check("files_are_there", "The report is written.", "error", _files_there),),

@@ -39,6 +39,8 @@ PICTURES = {
     "label_agreement": "agreement.png",
     "map_agreement": "agreement.png",
     "report": "scores.png",
+    "proxies": "proxies.png",
+    "priority": "gain.png",
 }
 """The figure of a bundle that tells most."""
 
@@ -184,7 +186,8 @@ def draw_picture(
             return small_png(figure.read_bytes())
         return _inventory_map(context, product, path) if product.kind == "inventory" else None
     ids, values, words = _telling(context, product, dataset)
-    return _map(context.grid(partition), ids, values, {**_titles(product, str(partition)), **words})
+    outside = dataset["is_applicable"].values == 0 if "is_applicable" in dataset else None
+    return _map(context.grid(partition), ids, values, {**_titles(product, str(partition)), **words}, outside)
 
 
 def _titles(product: Product, what: str) -> dict[str, str]:
@@ -254,12 +257,18 @@ def _inventory_map(context: Context, product: Product, folder: Path) -> bytes | 
     return _map(grid, cells, counts.astype(float), words)
 
 
-def _map(grid: "Grid", ids: NDArray[np.uint64], values: NDArray[np.floating[Any]], words: dict[str, Any]) -> bytes:
+def _map(
+    grid: "Grid",
+    ids: NDArray[np.uint64],
+    values: NDArray[np.floating[Any]],
+    words: dict[str, Any],
+    outside: NDArray[np.bool_] | None = None,
+) -> bytes:
     from matplotlib.collections import PolyCollection
 
     from entropice_core.prediction.maps import MapStyle, draw_map, png_bytes
 
-    figure = draw_map(grid, ids, values, MapStyle(size_inches=6.0, dpi=100, **words))
+    figure = draw_map(grid, ids, values, MapStyle(size_inches=6.0, dpi=100, **words), outside)
     for axes in figure.axes:  # the soft edges of thousands of cells are what makes a PNG large
         for image in axes.images:
             image.set_interpolation("nearest")

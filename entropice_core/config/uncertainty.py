@@ -19,5 +19,5 @@ class ProxiesConfig(Strict):
     """
 
     seeds: int = Field(default=3, ge=1, le=20)
-    repeats: int = Field(default=2, ge=1, le=50)
-    rows: int = Field(default=1000, ge=50)
+    repeats: int = Field(default=1, ge=1, le=50)
+    rows: int = Field(default=600, ge=50)
