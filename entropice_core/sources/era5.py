@@ -128,7 +128,7 @@ class Era5Source:
         if self.work is None:
             maps = self._compute(file_year, south, None)
         else:
-            folder = self.work / "climate" / f"{self.config.kind}-{file_year}-{key[:16]}"
+            folder = self.work / "climate" / f"{file_year}-{key[:16]}"
             with hold(folder.with_suffix(".lock"), f"The climate of {file_year}", _LOCK_S):
                 maps = read_maps(folder) or self._compute(file_year, south, folder)
         _KEPT[key] = maps

@@ -39,6 +39,8 @@ class HistorySource(Era5Source):
         return sorted({path for y in self._years(self.file_year(year)) for path in self.files_of(y)})
 
     def _years(self, file_year: int) -> list[int]:
+        """Years that are read; the year itself must be there in the first place."""
+        self.files_of(file_year)
         config = self._history
         last = range(file_year - config.last_years + 1, file_year + 1)
         return sorted({*config.climatology.all(), *last})

@@ -1,4 +1,7 @@
-"""What every source kind in the registry must do, on the demo's files: nothing here knows which kind it is."""
+"""What every source kind in the registry must do, on the demo's files: nothing here knows which kind it is.
+
+Kinds that the demo does not use have a table in ``MORE`` and files beside the demo's.
+"""
 
 import json
 from pathlib import Path
@@ -7,6 +10,7 @@ import numpy as np
 import pytest
 
 from entropice_core.config import load_study
+from entropice_core.config.sources import CONFIGS
 from entropice_core.demo import write_demo
 from entropice_core.errors import SourceError
 from entropice_core.grids import parse_grid_key
@@ -14,13 +18,27 @@ from entropice_core.grids.cells import cell_coordinates
 from entropice_core.grids.study_area import StudyArea
 from entropice_core.registry import SOURCES
 from entropice_core.sources import Source, open_source
+from tests.unit.climate import world
 
-STUDY = load_study("demo")
+HISTORY = {"climatology": {"first": 2018, "last": 2022}, "last_years": 5, "indices": ["t2m_year_mean_degC"]}
+MORE = {
+    "climate": {"kind": "era5_daily"},
+    "monthly": {"kind": "era5_monthly"},
+    "history": {"kind": "era5_history", **HISTORY},
+}
+TABLES = {
+    **load_study("demo").sources,
+    **{name: CONFIGS[table["kind"]](title=name, **table) for name, table in MORE.items()},
+}
 
 
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory) -> Path:
-    return write_demo(tmp_path_factory.mktemp("contract") / "demo-data", seed=7, years=(2022,))
+    root = write_demo(tmp_path_factory.mktemp("contract") / "demo-data", seed=7, years=(2022,))
+    for year in range(2018, 2023):
+        fields = world.fields_of(year)
+        world.write_year(root, year, {field: fields[field] for field in (("t2m", "mean"), ("tp", "sum"))})
+    return root
 
 
 @pytest.fixture(params=["h3-3", "healpix-6"])
@@ -34,13 +52,13 @@ def cells(grid):
     return cell_coordinates(grid, grid.cells(StudyArea(64.0, (170.0, 64.0, -150.0, 72.0))))
 
 
-@pytest.fixture(params=list(STUDY.sources))
+@pytest.fixture(params=list(TABLES))
 def source(request, data_root):
-    return open_source(request.param, STUDY.sources[request.param], data_root)
+    return open_source(request.param, TABLES[request.param], data_root)
 
 
-def test_every_kind_is_used_by_the_demo():
-    assert {config.kind for config in STUDY.sources.values()} == set(SOURCES.names())
+def test_every_kind_is_tried_here():
+    assert {config.kind for config in TABLES.values()} == set(SOURCES.names())
 
 
 def test_a_source_keeps_the_protocol(source):
@@ -82,7 +100,7 @@ def test_features_are_the_same_when_made_again_or_of_fewer_cells(source, grid, c
     half = source.features(grid, cells.isel(cell=slice(0, None, 2)), 2022)
     # Which other cells there are decides how finely pixels are cut, so that a little changes, but not more.
     change = half["features"].values - whole["features"].values[::2]
-    assert (np.nanstd(change, axis=0) < 0.02 * np.nanstd(whole["features"], axis=0)).all()
+    assert (np.nanstd(change, axis=0) <= 0.02 * np.nanstd(whole["features"], axis=0)).all()
 
 
 def test_a_year_without_a_file_is_an_error_for_yearly_sources_only(source, grid, cells):

@@ -173,9 +173,7 @@ def test_grib_is_told_whole_or_cut_short(tmp_path, edition):
     with pytest.raises(SourceError, match=r"a GRIB file of 3 messages; climate is read from NetCDF"):
         open_fields(path)
     path.write_bytes((grib_message(edition) * 3)[:-10])
-    with pytest.raises(
-        SourceError, match=r"a GRIB file, cut short or damaged after 2 whole messages \(byte 128"
-    ):
+    with pytest.raises(SourceError, match=r"a GRIB file, cut short or damaged after 2 whole messages \(byte 128"):
         open_fields(path)
 
 

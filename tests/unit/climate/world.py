@@ -27,7 +27,7 @@ FIELDS = {  # short name and statistic: unit as the service writes it
 
 
 def fields_of(year: int, latitude=LATITUDE, longitude=LONGITUDE, seed: int = 0) -> dict[tuple[str, str], np.ndarray]:
-    """Daily fields as served, (days, rows, columns) float32: weather around a seasonal cycle, snow that comes and goes."""
+    """Daily fields as served, (days, rows, columns) float32: weather around a seasonal cycle, snow comes and goes."""
     days = ArcticCalendar(year).days
     rng = np.random.default_rng([seed, year])
     shape = (len(days), latitude.size, longitude.size)
@@ -114,7 +114,7 @@ def write_year(
 
 
 def write_zarr(path: Path, years, chunks=(75, 5, 30), late: int = 0, extra_days: int = 1) -> Path:
-    """Write years as one Zarr store like Earth Data Hub's: no minima and maxima, chunks across years, 0 to 360 degrees."""
+    """Write years as one Zarr store like Earth Data Hub's: no minima or maxima, chunks across years, from 0 E."""
     longitude = np.arange(0.0, 360.0, STEP)
     parts = {year: fields_of(year, LATITUDE, longitude) for year in years}
     days = pd.DatetimeIndex(np.concatenate([ArcticCalendar(year).days for year in years]))
