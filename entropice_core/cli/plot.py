@@ -17,7 +17,9 @@ plotting = App(name="plot", help="Write a picture of published results to a file
 app.command(plotting)
 
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="File to write; its ending says the format.")]
-OneGrid = Annotated[str | None, Parameter(name=["--grid", "-g"], help="Such as h3-4; the study's first by default.")]
+OneGrid = Annotated[
+    str | None, Parameter(name=["--grid", "-g"], help="Such as h3-4; the coarsest that was trained by default.")
+]
 
 
 @plotting.command(name="map")
@@ -64,7 +66,7 @@ def reliability(model: str, *, out: Out, study: StudyName = None, grid: OneGrid 
     from entropice_core.dashboard import pictures
 
     library = _library(study)
-    _write(pictures.reliability(library, _known(model, library), _grid(grid, library)), out)
+    _write(pictures.reliability(library, _known(model, library), _grid(grid, library, model)), out)
 
 
 @plotting.command
@@ -81,7 +83,7 @@ def importance(
     from entropice_core.dashboard import pictures
 
     library = _library(study)
-    _write(pictures.importance(library, _known(model, library), _grid(grid, library), measure), out)
+    _write(pictures.importance(library, _known(model, library), _grid(grid, library, model), measure), out)
 
 
 @plotting.command
@@ -91,7 +93,7 @@ def gain(*models: str, out: Out, study: StudyName = None, grid: OneGrid = None) 
 
     library = _library(study)
     names = [_known(model, library) for model in models] or list(library.study.models)
-    _write(pictures.gain(library, names, _grid(grid, library)), out)
+    _write(pictures.gain(library, names, _grid(grid, library, names[0])), out)
 
 
 @plotting.command(name="precision-recall")
@@ -101,7 +103,7 @@ def precision_recall(*models: str, out: Out, study: StudyName = None, grid: OneG
 
     library = _library(study)
     names = [_known(model, library) for model in models] or list(library.study.models)
-    _write(pictures.precision_recall(library, names, _grid(grid, library)), out)
+    _write(pictures.precision_recall(library, names, _grid(grid, library, names[0])), out)
 
 
 def _library(study: str | None) -> "Library":
@@ -117,11 +119,12 @@ def _known(model: str, library: "Library") -> str:
     return model
 
 
-def _grid(grid: str | None, library: "Library") -> str:
+def _grid(grid: str | None, library: "Library", model: str) -> str:
+    """Take the grid that was named, or the coarsest on which the model was trained."""
     known = library.study.study.grids
     if grid is not None and grid not in known:
         raise ConfigError(f"The study has no grid {grid!r}; {nearest_hint(grid, known)}.")
-    return grid or known[0]
+    return grid or next(iter(library.grids(f"model.{model}")), known[0])
 
 
 def _write(figure: "Figure", out: Path) -> None:

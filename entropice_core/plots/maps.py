@@ -28,7 +28,7 @@ def map_figure(layer: Layer, size_inches: float = 8.0, dpi: int = 150) -> Figure
         title=plain_text(thinned.title),
         label=label,
         subtitle=plain_text(" · ".join(part for part in (thinned.subtitle, thinned.note) if part)),
-        footer=tuple(plain_text(line) for line in ("EPSG:6931, equal area", *thinned.footer)),
+        footer=tuple(plain_text(line) for line in _credits(thinned.footer)),
         low=low,
         high=high,
         is_log=thinned.is_log,
@@ -37,6 +37,10 @@ def map_figure(layer: Layer, size_inches: float = 8.0, dpi: int = 150) -> Figure
         dpi=dpi,
     )
     return draw_map(thinned.grid, thinned.cell_ids, thinned.values, style)
+
+
+def _credits(footer: tuple[str, ...]) -> tuple[str, ...]:
+    return (" · ".join([*footer[:1], "EPSG:6931, equal area"]), *footer[1:])
 
 
 def geoparquet(layer: Layer, name: str) -> bytes:

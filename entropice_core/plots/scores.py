@@ -83,7 +83,9 @@ def precision_recall(y: Int64, forecasts: Mapping[str, Float64], title: str) -> 
 
 
 def gain_curve(gain: Float64, rank: Float64, cost: Float64 | None = None) -> tuple[Float64, Float64]:
-    """Give the share of all gain against the share of all cost, visiting the highest ranks first: two (n + 1,).
+    """Give the share of all gain against the share of all cost, visiting the highest ranks first: two vectors.
+
+    Cells of equal rank are visited in any order, so that the curve is a straight line over them.
 
     >>> x, y = gain_curve(np.array([0.0, 1.0, 1.0, 0.0]), np.array([0.1, 0.9, 0.8, 0.2]))
     >>> x.tolist(), y.tolist()
@@ -91,8 +93,9 @@ def gain_curve(gain: Float64, rank: Float64, cost: Float64 | None = None) -> tup
     """
     order = np.argsort(-rank, kind="stable")
     spent = np.ones_like(gain) if cost is None else cost
-    x = np.concatenate([[0.0], np.cumsum(spent[order])])
-    y = np.concatenate([[0.0], np.cumsum(gain[order])])
+    last = np.append(np.diff(rank[order]) != 0, True)
+    x = np.concatenate([[0.0], np.cumsum(spent[order])[last]])
+    y = np.concatenate([[0.0], np.cumsum(gain[order])[last]])
     return x / (x[-1] or 1.0), y / (y[-1] or 1.0)
 
 

@@ -108,7 +108,8 @@ def _correlation(_library: Library, grid: str, digest: str) -> tuple[list[str], 
 
 def _clusters(library: Library, grid: str) -> None:
     partition = Partition(grid)
-    st.subheader("Features that tell the same")
+    if not st.toggle("Show clusters of features that tell the same", key="clusters"):
+        return
     if not library.has("training_set", partition):
         explain_missing("Correlations need the training set.", library.command("training_set", partition))
         return

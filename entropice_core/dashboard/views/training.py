@@ -47,10 +47,16 @@ def show(library: Library) -> None:
             "Model", [m.model for m in here], "model", default=scores.best_model(library, [m.model for m in here])
         )
     chosen = next(m for m in here if m.model == name)
-    tabs = st.tabs(["Curves", "Folds and regions", "Search", "Importance", "Where it errs", "Runs"])
-    for tab, part in zip(tabs, (_curves, _folds, _search, _importance, _errors, _runs), strict=True):
-        with tab:
-            part(library, chosen, here)
+    parts = {
+        "Curves": _curves,
+        "Folds and regions": _folds,
+        "Search": _search,
+        "Importance": _importance,
+        "Where it errs": _errors,
+        "Runs": _runs,
+    }
+    part = st.segmented_control("Show", list(parts), default="Curves", key="part", label_visibility="collapsed")
+    parts[part or "Curves"](library, chosen, here)
 
 
 def _leaderboard(library: Library, models: list[Trained]) -> None:
