@@ -28,8 +28,10 @@ class EntropiceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         given = {f"ENTROPICE_{name}": value for name, value in fields.items() if value}
         return Settings.from_environment({**os.environ, **given})
 
-    def context(self, say: Say = silent, expected: Study | None = None) -> Context:
-        """Open the study for one run; progress is written to ``say``.
+    def context(
+        self, say: Say = silent, expected: Study | None = None, tags: dict[str, str] | None = None
+    ) -> Context:
+        """Open the study for one run; progress is written to ``say``, ``tags`` go to the tracking server.
 
         Raises
         ------
@@ -43,4 +45,4 @@ class EntropiceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 f"for {expected.study.name!r} as it was when Dagster loaded it: set ENTROPICE_STUDY and reload the "
                 "definitions."
             )
-        return Context(study, self.settings(), say)
+        return Context(study, self.settings(), say, tags or {})

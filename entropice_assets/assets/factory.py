@@ -40,7 +40,6 @@ KINDS = {
     "map_agreement": {"csv", "png"},
     "report": {"markdown", "html"},
     "independent": {"csv"},
-    "proxies": {"csv", "png"},
 }
 """What each kind of dataset is stored as; shown as badges."""
 
@@ -89,7 +88,8 @@ def make_asset(product: Product, graph: Graph, partitions: StudyPartitions) -> d
     ) -> Iterator[dg.MaterializeResult[None]]:
         parts: dict[str | None, Part] = {}
         with as_failure():
-            study = entropice.context(context.log.info, partitions.study)
+            tags = {"dagster.run_id": context.run_id, "dagster.run_path": f"/runs/{context.run_id}"}
+            study = entropice.context(context.log.info, partitions.study, tags)
         for key in requested(context):
             with as_failure():
                 outcome = materialize(study, graph, product, to_partition(product, key), config.force)

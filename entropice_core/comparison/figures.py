@@ -61,7 +61,7 @@ def draw_agreement(
         panels.append(("HEALPix less H3 (mean rank)", families, "RdBu_r", (-0.5, 0.5)))
     x, y = _project(lon, lat)
     width, height = np.ptp(x) or 1.0, np.ptp(y) or 1.0
-    figure = Figure(figsize=(4.4 * len(panels), 1.5 + 4.4 * height / width), dpi=120, layout="constrained")
+    figure = Figure(figsize=(4.4 * len(panels), 1.1 + 4.2 * height / width), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     size = 72 * 4.0 * np.sqrt(width * height / max(lon.size, 1)) / width
     for at, (title, values, colours, limits) in enumerate(panels):

@@ -120,7 +120,7 @@ def _belief(page: Page, material: Material) -> None:
             (
                 grid,
                 model,
-                _mark(_mean(summary, "log_loss_skill"), above=0.0),
+                "baseline" if model == "prevalence" else _mark(_mean(summary, "log_loss_skill"), above=0.0),
                 _mark(_mean(summary, "climatology_log_loss_skill"), above=0.0),
                 _mark(_mean(summary, "ece"), below=MAX_ECE),
                 "not asked for" if not permuted else ("yes" if permuted.get("is_chance") else "NO"),
@@ -225,5 +225,5 @@ def _shown(value: Any) -> str:
     if value is None:
         return "undefined"
     if isinstance(value, float):
-        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1 else f"{value:.3f}"
+        return f"{value:,.0f}" if value.is_integer() else f"{value:.3f}"
     return str(value)

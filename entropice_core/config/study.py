@@ -1,6 +1,7 @@
 """The whole TOML of a study."""
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -39,6 +40,11 @@ class StudyConfig(Strict):
     seed: int = Field(default=0, ge=0, lt=2**32)
 
 
+def _known(where: str, name: str, what: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise ValueError(f"{where}: {name!r} is not {what}; {nearest_hint(name, known)}")
+
+
 class Study(Strict):
     """A whole study: one TOML."""
 
@@ -73,13 +79,7 @@ class Study(Strict):
                 yearly = [known for known, source in self.sources.items() if source.is_yearly]
                 raise ValueError(f"fetch.{name}: name a source with files by year; {nearest_hint(name, yearly)}")
         for name, model in self.models.items():
-            if model.model not in MODELS.names():
-                raise ValueError(
-                    f"models.{name}.model: {model.model!r} is not known; {nearest_hint(model.model, MODELS.names())}"
-                )
+            _known(f"models.{name}.model", model.model, "known", MODELS.names())
             for source in model.sources:
-                if source not in self.sources:
-                    raise ValueError(
-                        f"models.{name}.sources: {source!r} is not in [sources]; {nearest_hint(source, self.sources)}"
-                    )
+                _known(f"models.{name}.sources", source, "in [sources]", self.sources)
         return self

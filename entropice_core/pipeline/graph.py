@@ -210,6 +210,7 @@ def _map(study: Study, name: str) -> Product:
         modules=("entropice_core.prediction.maps", "entropice_core.prediction.export"),
         config={"model": name, "words": credit_words(study)},
         build=partial(steps.map_, name),
+        after=partial(steps.track_map, name),
     )
 
 
@@ -267,6 +268,7 @@ def _comparison(study: Study) -> Product:
         modules=("entropice_core.comparison.table", "entropice_core.comparison.paired"),
         config={"models": list(study.models), "grids": list(study.study.grids), "words": score_notes(study)},
         build=steps.comparison,
+        after=steps.track_champions,
     )
 
 

@@ -34,6 +34,8 @@ class Context:
     study: Study
     settings: Settings
     say: Say = silent
+    tags: dict[str, str] = field(default_factory=dict, compare=False)
+    """What a tracking run should also say, such as the run of an orchestrator; no part of any result."""
 
     @cached_property
     def store(self) -> PartitionStore:

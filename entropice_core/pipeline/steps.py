@@ -150,6 +150,20 @@ def track_model(name: str, context: Context, partition: Partition) -> dict[str, 
     return track(name, context, partition)
 
 
+def track_map(name: str, context: Context, partition: Partition) -> dict[str, Any]:
+    """Add the picture of a map to the MLflow run of its model, once."""
+    from entropice_core.pipeline.receipts import track_map as track
+
+    return track(name, context, partition)
+
+
+def track_champions(context: Context, partition: Partition) -> dict[str, Any]:
+    """Name the best model of each grid in the model registry of MLflow."""
+    from entropice_core.pipeline.receipts import track_champions as track
+
+    return track(context, partition)
+
+
 def proxies(name: str, context: Context, partition: Partition, folder: Path) -> Built:
     """Find out which variables tell, and whether that is stable over folds and seeds."""
     from entropice_core.proxies.discover import discover_proxies

@@ -107,7 +107,8 @@ def test_models_are_recorded_in_mlflow_with_scores_folds_and_input_digests(finis
     place, _ = finished
     client = open_client(f"sqlite:///{place.home / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("entropice/tiny")
-    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    models = client.search_runs([experiment.experiment_id], filter_string="tags.`entropice.kind` = 'model'")
+    runs = {run.info.run_name: run for run in models}
     assert set(runs) == {f"{m} h3-3" for m in ("prevalence", "logistic_regression", "random_forest", "espa")}
     espa = runs["espa h3-3"]
     assert espa.info.status == "FINISHED"
@@ -118,7 +119,9 @@ def test_models_are_recorded_in_mlflow_with_scores_folds_and_input_digests(finis
     history = client.get_metric_history(espa.info.run_id, "fold.log_loss")
     assert len(history) == 3
     names = {item.path for item in client.list_artifacts(espa.info.run_id)}
-    assert {"cv.json", "model.json", "arrays.npz", "reliability.png"} <= names
+    assert {"cv.json", "model.json", "arrays.npz", "reliability.png", "maps"} <= names
+    assert espa.data.metrics["seconds"] > 0 and espa.data.tags["entropice.device"] == "cpu"
+    assert any(i.dataset.name.startswith("training_set h3-3") for i in espa.inputs.dataset_inputs)
 
 
 def test_a_tracking_server_that_is_down_costs_no_result_and_is_told_later(finished, tmp_path):
