@@ -69,7 +69,7 @@ def _reporter(graph: Graph) -> dg.SensorDefinition:
     def published_elsewhere(context: dg.SensorEvaluationContext, entropice: EntropiceResource) -> dg.SensorResult:
         study = entropice.context()
         events, begun = [], perf_counter()
-        for event in _unreported(context.instance, study, graph):
+        for event in unreported(context.instance, study, graph, SETTLED_SECONDS):
             events.append(event)
             if perf_counter() - begun > REPORTING_SECONDS:
                 break
@@ -78,13 +78,16 @@ def _reporter(graph: Graph) -> dg.SensorDefinition:
     return published_elsewhere
 
 
-def _unreported(instance: dg.DagsterInstance, study: Context, graph: Graph) -> Iterator[dg.AssetMaterialization]:
+def unreported(
+    instance: dg.DagsterInstance, study: Context, graph: Graph, settled_seconds: float
+) -> Iterator[dg.AssetMaterialization]:
+    """Describe each published partition whose version Dagster has not heard of, with its picture."""
     for product in graph.values():
         published = set(study.store.partitions(product.dataset))
         for partition in [p for p in product.partitions(study.study, offered=True) if p in published]:
             manifest = study.store.manifest(product.dataset, partition)
             age = datetime.now(UTC) - datetime.fromisoformat(manifest.created)
-            if age.total_seconds() < SETTLED_SECONDS or _known(instance, product, partition) == manifest.digest:
+            if age.total_seconds() < settled_seconds or _known(instance, product, partition) == manifest.digest:
                 continue
             outcome = Outcome(product, partition, manifest, built=False, seconds=0.0)
             yield _event(product, partition, manifest.digest, finish(study, outcome).metadata)

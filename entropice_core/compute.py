@@ -129,6 +129,20 @@ def _cuda_cluster() -> Any:
     return LocalCUDACluster
 
 
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let linear algebra add up in the same order on a laptop and on a node with 64 cores.
+
+    With several threads, BLAS splits sums by the number of threads, and the last digits of a model, and so its digest,
+    would tell how many cores trained it. What runs side by side does so in pieces of ours instead.
+    """
+    import scipy.linalg  # noqa: F401 - brings its own BLAS, which must be there to be limited
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
 def _in_order(
     executor: Executor, workers: int, function: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[Result]:

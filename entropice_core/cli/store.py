@@ -1,8 +1,11 @@
 """Commands that look into the store and keep it clean."""
 
 import sys
+from pathlib import Path
 
 from entropice_core.cli.app import StudyName, app, console, load, say
+from entropice_core.config import Settings
+from entropice_core.errors import ConfigError
 
 
 @app.command
@@ -93,3 +96,43 @@ def gc(study: StudyName = None, *, grace_hours: float = 24.0, dry_run: bool = Fa
     for folder in left:
         say(f"unpublished files of a killed process: {folder}")
     console.print(f"{loaded.study.name}: {len(removed) + len(left)} {'would be ' if dry_run else ''}removed")
+
+
+@app.command
+def backup(folder: Path) -> None:
+    """Copy the current version of every partition of every study to a folder, and verify every byte of the copy.
+
+    Others may publish meanwhile. A second backup into the same folder copies only what is new.
+
+    Parameters
+    ----------
+    folder
+        Where the copy goes; it has the layout of a store.
+    """
+    settings = Settings.from_environment()
+    _copy_stores(settings.home / "store", folder, "saved")
+
+
+@app.command
+def restore(folder: Path) -> None:
+    """Copy a backup into the store that ENTROPICE_HOME names; what it holds becomes current there.
+
+    Parameters
+    ----------
+    folder
+        A folder that `entropice backup` wrote.
+    """
+    settings = Settings.from_environment()
+    _copy_stores(folder, settings.home / "store", "restored")
+
+
+def _copy_stores(source: Path, target: Path, what: str) -> None:
+    from entropice_core.storage.backup import copy_current
+
+    stores = sorted(path for path in source.iterdir() if path.is_dir()) if source.is_dir() else []
+    if not stores:
+        raise ConfigError(f"{source} holds no store: name the folder of a backup, or build a study first.")
+    for store in stores:
+        done = copy_current(store, target / store.name, lambda text: say(text, dim=True))
+        size = f"{done.bytes / 1e6:,.1f} MB"
+        say(f"{store.name}: {done.copied} partitions {what} ({size}), {done.present} were there already")

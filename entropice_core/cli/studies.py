@@ -1,6 +1,7 @@
 """Commands about study files: list, write, check, count cells; and about this installation."""
 
 import re
+import sys
 from pathlib import Path
 
 from rich.markup import escape
@@ -85,11 +86,19 @@ def grids(study: StudyName = None) -> None:
 
 @app.command
 def doctor() -> None:
-    """Say what this installation finds: versions, folders, optional libraries, what to do about it."""
+    """Say what this installation finds: versions, GPU, services, keys, disk, clock, store; and what to do about it.
+
+    The exit status is 1 when something needs doing.
+    """
     from entropice_core.doctor import report
 
-    settings = Settings.from_environment()
+    findings = report(Settings.from_environment())
     table = Table(show_header=False, box=None)
-    for name, value in report(settings):
-        table.add_row(name, escape(value))
+    for finding in findings:
+        mark = "[red]✗[/]" if finding.remedy else " "
+        table.add_row(mark, finding.name, escape(finding.found))
+        if finding.remedy:
+            table.add_row("", "", f"[yellow]→ {escape(finding.remedy)}[/]")
     console.print(table)
+    if any(finding.remedy for finding in findings):
+        sys.exit(1)

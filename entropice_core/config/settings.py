@@ -17,6 +17,7 @@ class Settings(Strict):
     ``tracking_uri``: the MLflow tracking server (``ENTROPICE_TRACKING_URI``, default an SQLite file below home).
     ``compute``: where independent pieces of work run (``ENTROPICE_COMPUTE``, default ``serial``): ``serial``,
     ``threads``, ``processes``, ``dask://host:port`` or ``cuda``.
+    ``alert_url``: where failed runs are told of, as JSON with the key ``text`` (``ENTROPICE_ALERT_URL``, default nowhere).
     """
 
     home: Path
@@ -24,12 +25,13 @@ class Settings(Strict):
     study: str = "demo"
     tracking_uri: str
     compute: str = "serial"
+    alert_url: str = ""
 
     @classmethod
     def from_environment(cls, environ: dict[str, str] | None = None) -> "Settings":
         """Read the variables; an ENTROPICE_* name that means nothing is an error, as it is a typo."""
         env = dict(os.environ if environ is None else environ)
-        known = {"HOME", "DATA", "STUDY", "TRACKING_URI", "COMPUTE", "CRASH_AT"}
+        known = {"HOME", "DATA", "STUDY", "TRACKING_URI", "COMPUTE", "ALERT_URL", "CRASH_AT"}
         for name in env:
             if name.startswith("ENTROPICE_") and name.removeprefix("ENTROPICE_") not in known:
                 hint = nearest_hint(name, [f"ENTROPICE_{k}" for k in sorted(known)])
@@ -45,6 +47,7 @@ class Settings(Strict):
             study=env.get("ENTROPICE_STUDY") or "demo",
             tracking_uri=uri,
             compute=env.get("ENTROPICE_COMPUTE") or "serial",
+            alert_url=env.get("ENTROPICE_ALERT_URL") or "",
         )
 
     def is_generated(self, study: Study) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+from entropice_core.compute import one_blas_thread
 from entropice_core.errors import ConfigError, MissingPartitionError, ProvenanceError, nearest_hint
 from entropice_core.pipeline.product import Context, Product
 from entropice_core.storage.manifest import Manifest
@@ -86,7 +87,7 @@ def materialize(context: Context, graph: Graph, product: Product, partition: Par
 def _build(context: Context, graph: Graph, product: Product, partition: Partition, recipe: Recipe) -> None:
     """Make and publish one partition; refuse what was made while its inputs were replaced by another process."""
     for _ in range(ATTEMPTS):
-        with context.scratch() as folder:
+        with context.scratch() as folder, one_blas_thread():
             made = product.build(context, partition, folder)
             now = recipe_of(context, graph, product, partition)
             if now.digest == recipe.digest:

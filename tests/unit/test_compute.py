@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from entropice_core.compute import Compute
+from entropice_core.compute import Compute, one_blas_thread
 from entropice_core.errors import ConfigError, RetryableSourceError
 
 
@@ -66,3 +66,11 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("entropice_core.compute.CONNECT_SECONDS", 1)
     with pytest.raises(RetryableSourceError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         list(Compute.parse("dask://127.0.0.1:9").map(process_id, [1]))
+
+
+def test_sums_of_linear_algebra_do_not_tell_how_many_cores_there_are() -> None:
+    from threadpoolctl import threadpool_info
+
+    with one_blas_thread():
+        inside = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+    assert inside == {1}

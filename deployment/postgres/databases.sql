@@ -1,0 +1,3 @@
+-- One server, two databases: what Dagster did, and what MLflow recorded.
+CREATE DATABASE dagster;
+CREATE DATABASE mlflow;
