@@ -4,19 +4,24 @@ from pathlib import Path
 from typing import BinaryIO
 
 _END = b"7777"
+_BLOCK = 128
 
 
 def describe_grib(path: Path) -> str:
     """Say in words what a file that begins with ``GRIB`` is.
 
     Each message states its length in its first octets (WMO FM 92: octets 5-7 in edition 1, 9-16 in edition 2) and
-    ends with ``7777``.
+    ends with ``7777``; zeros between messages are padding.
     """
     size, start, messages = path.stat().st_size, 0, 0
     with path.open("rb") as file:
         while start < size:
             file.seek(start)
-            head = file.read(16)
+            head = file.read(_BLOCK)
+            padding = len(head) - len(head.lstrip(b"\0"))
+            if padding:
+                start += padding
+                continue
             length = _length(head)
             if length is None or start + length > size or not _ends(file, start + length):
                 return f"a GRIB file, cut short or damaged after {messages} whole messages (byte {start} of {size})"
