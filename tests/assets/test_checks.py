@@ -80,6 +80,14 @@ def years(change: float, shared: float) -> xr.Dataset:
     return made
 
 
+def applicable(inside: list[int], p: list[float]) -> xr.Dataset:
+    return table(is_applicable=[float(i) for i in inside], probability=p)
+
+
+def expected(low: float, mean: float, high: float) -> xr.Dataset:
+    return table(expected_density_low=[low, NAN], expected_density=[mean, NAN], expected_density_high=[high, NAN])
+
+
 TABLE: list[tuple[str, str, Callable[[], xr.Dataset], bool]] = [
     ("cells", "cells_are_sorted_and_unique", lambda: cells([1, 2, 9]), True),
     ("cells", "cells_are_sorted_and_unique", lambda: cells([1, 2, 2]), False),
@@ -133,6 +141,12 @@ TABLE: list[tuple[str, str, Callable[[], xr.Dataset], bool]] = [
         lambda: table(probability=[0.9], observed_positive=[NAN]),
         True,
     ),
+    ("prediction.espa", "mostly_applicable", lambda: applicable([1, 1, 0], [0.5, 0.5, NAN]), True),
+    ("prediction.espa", "mostly_applicable", lambda: applicable([1, 0, 0], [0.5, 0.5, 0.5]), False),
+    ("prediction.espa", "mostly_applicable", lambda: applicable([0], [NAN]), False),
+    ("prediction.espa", "density_is_possible", lambda: expected(0.0, 0.1, 0.2), True),
+    ("prediction.espa", "density_is_possible", lambda: expected(0.3, 0.1, 0.2), False),
+    ("prediction.espa", "density_is_possible", lambda: expected(0.0, 1.1, 1.2), False),
     ("training_set", "both_classes_are_there", lambda: table(density=[0.0, 0.1]), True),
     ("training_set", "both_classes_are_there", lambda: table(density=[0.0, 0.0]), False),
 ]
@@ -206,8 +220,20 @@ def test_a_study_without_the_control_is_not_blamed(tmp_path: Path) -> None:
     assert verdict.passed and "does not ask" in verdict.sentence
 
 
+@pytest.mark.parametrize(("worst", "passed"), [(0.86, True), (0.84, False)])
+def test_sets_that_miss_a_class_too_often_are_pointed_at(tmp_path: Path, worst: float, passed: bool) -> None:
+    classes = [{"mean": 0.95}, {"mean": worst}, {"mean": None}]
+    summary = {"coverage": {"mean": 0.93}, "mean_size": {"mean": 1.4}, "coverage_by_class": classes}
+    trust = {"conformal": {"measured": {"wanted": 0.9, "summary": summary}}}
+    (tmp_path / "trust.json").write_text(json.dumps(trust))
+    verdict = judge("model.espa", "sets_cover_as_promised", tmp_path)
+    assert verdict.passed is passed
+    assert f"worst class {worst:.1%}" in verdict.sentence
+
+
 def test_an_empty_file_of_a_map_is_missed() -> None:
-    files = tuple(StoredFile(name, size, "") for name, size in (("map.png", 5), ("map.svg", 0), ("cells.parquet", 5)))
+    sizes = {"map.png": 5, "map.svg": 0, "expected_density.png": 5, "cells.parquet": 5, "cells.tif": 5}
+    files = tuple(StoredFile(name, size, "") for name, size in sizes.items())
     verdict = judge("map.espa", "files_are_there", None, files=files)
     assert verdict.sentence == "Missing or empty: map.svg."
 
