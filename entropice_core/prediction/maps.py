@@ -313,7 +313,10 @@ def _graticule(axes: Axes, extent: tuple[float, float, float, float], angle: flo
         lat = np.linspace(45, 88, 173)
         lines.append(_turn(np.column_stack(project.transform(np.full(lat.size, longitude), lat)), angle))
         texts.append(_meridian(longitude))
-    taken: list[tuple[float, float]] = []
+    width = extent[1] - extent[0]
+    taken = [
+        (extent[0] + part * width, extent[2] + 0.04 * width) for part in (0.05, 0.10, 0.15, 0.20, 0.24)
+    ]  # scale bar
     for line, text in zip(lines, texts, strict=True):
         _label(axes, extent, line, text, taken)
     axes.add_collection(LineCollection(lines, colors=LINES, linewidths=0.4, alpha=0.7, zorder=3))

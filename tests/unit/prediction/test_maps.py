@@ -8,7 +8,7 @@ from matplotlib.image import imread
 from pyproj import Transformer
 
 from entropice_core.grids import open_grid
-from entropice_core.prediction.maps import MapStyle, cells_table, draw_map, png_bytes
+from entropice_core.prediction.maps import MapStyle, _rings, _turn, _upright, cells_table, draw_map, png_bytes
 
 PLACES = {
     "Lena delta": (127.0, 73.0),
@@ -80,3 +80,42 @@ def _points(lon, lat):
     import shapely
 
     return shapely.points(lon, lat)
+
+
+def test_no_two_labels_of_the_graticule_overlap_on_a_map_round_the_pole():
+    grid = open_grid("healpix", 6)
+    lon = np.repeat(np.arange(-180.0, 180.0, 4.0), 6)
+    ids = np.unique(grid.locate(lon, np.tile([80.0, 82.0, 84.0, 86.0, 88.0, 89.5], 90)))
+    figure = draw_map(grid, ids, np.linspace(0, 1, ids.size), STYLE)
+    png_bytes(figure)
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts if "°" in text.get_text()]
+    assert len(boxes) > 8
+    overlapping = [(i, j) for i in range(len(boxes)) for j in range(i) if boxes[i].overlaps(boxes[j])]
+    assert overlapping == []
+
+
+def test_cells_outside_the_area_of_applicability_are_hatched_and_counted_and_others_are_not():
+    grid = open_grid("h3", 3)
+    ids = np.unique(grid.locate(*(part.ravel() for part in np.meshgrid(np.arange(100.0, 112, 2), np.arange(68.0, 73)))))
+    values = np.full(ids.size, 0.0)
+    outside = np.arange(ids.size) == 5
+    plain = imread(BytesIO(png_bytes(draw_map(grid, ids, values, STYLE, np.zeros(ids.size, bool)))))
+    masked_figure = draw_map(grid, ids, values, STYLE, outside)
+    masked = imread(BytesIO(png_bytes(masked_figure)))
+    changed = np.abs(masked - plain).max(axis=2) > 0.1
+    project = Transformer.from_crs("EPSG:4326", "EPSG:6931", always_xy=True)
+    axes = masked_figure.axes[0]
+    angle = _upright(_rings(grid, ids))
+    for i in (4, 5):
+        x, y = _turn(np.array([project.transform(*(part[0] for part in grid.centers(ids[i : i + 1])))]), angle)[0]
+        column, row = (round(v) for v in axes.transData.transform((x, y)))
+        window = changed[changed.shape[0] - row - 8 : changed.shape[0] - row + 8, column - 8 : column + 8]
+        assert window.any() == (i == 5)
+    assert any(f"outside the area of applicability: {1 / ids.size:.0%}" in t.get_text() for t in masked_figure.texts)
+
+
+def test_a_map_without_a_mask_has_no_legend_of_one():
+    grid = open_grid("h3", 3)
+    ids = np.unique(grid.locate([100.0, 110.0], [70.0, 70.0]))
+    figure = draw_map(grid, ids, np.full(ids.size, 0.5), STYLE)
+    assert not any("applicability" in text.get_text() for text in figure.texts)
