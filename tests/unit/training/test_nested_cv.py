@@ -10,9 +10,9 @@ from entropice_core.config import FoldsConfig, ModelConfig, TargetConfig
 from entropice_core.dataset.folds import check_no_leakage
 from entropice_core.errors import ConfigError, SchemaError, TrainingError
 from entropice_core.models.base import load_module
+from entropice_core.training.candidates import list_candidates
 from entropice_core.training.metrics import log_loss, score
 from entropice_core.training.nested_cv import fit_final, nested_cv
-from entropice_core.training.candidates import list_candidates
 from entropice_core.training.problem import Problem, child_seed
 
 SEARCH = {"C": [0.001, 0.1, 10.0]}
@@ -192,7 +192,9 @@ def test_rows_in_no_region_are_never_tested_and_never_calibrate(world):
 def test_one_class_is_refused_with_the_fold_and_the_edge(world, density):
     problem = world.problem(density=np.full_like(world.density, density))
     lacking = 0 if density else 1
-    with pytest.raises(TrainingError, match=rf"Outer fold 'block-1': Class {lacking} of 2 .* has none of the \d+ train"):
+    with pytest.raises(
+        TrainingError, match=rf"Outer fold 'block-1': Class {lacking} of 2 .* has none of the \d+ train"
+    ):
         nested_cv(problem, world.folds(), world.inner(), 0)
     with pytest.raises(TrainingError, match=f"Class {lacking} of 2"):
         fit_final(problem, world.folds(), 0)

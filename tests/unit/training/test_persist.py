@@ -17,7 +17,11 @@ from entropice_core.registry import MODELS
 from entropice_core.training.nested_cv import fit_final
 from entropice_core.training.persist import Feature, digest_arrays, load_model, read_npz, save_model, write_npz
 
-PARAMS = {"random_forest": {"n_estimators": 10}, "xgboost": {"n_estimators": 10}, "espa": {"n_clusters": 6, "n_init": 2}}
+PARAMS = {
+    "random_forest": {"n_estimators": 10},
+    "xgboost": {"n_estimators": 10},
+    "espa": {"n_clusters": 6, "n_init": 2},
+}
 FEATURES = [Feature("warmth", "K d"), Feature("slope", "degree"), Feature("noise", "1"), Feature("ripple", "1")]
 
 
