@@ -20,7 +20,7 @@ RUN_PIXELS = 512
 
 def compiled(function: Compiled) -> Compiled:
     """Compile on first use and keep the machine code beside the module."""
-    return cast(Compiled, numba.njit(nogil=True, cache=True)(function))
+    return cast(Compiled, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
 
 
 @compiled

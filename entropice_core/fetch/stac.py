@@ -94,7 +94,8 @@ def _items(api: str, collection: str, boxes: list[Box], patience: Patience) -> l
     items: list[dict[str, Any]] = []
     try:
         client = Client.open(api, stac_io=io)
-        client.get_collection(collection)
+        if client.get_collection(collection) is None:
+            raise SourceError(f"The catalogue {api} has no collection {collection!r}: check the source's collection.")
         for box in boxes:
             search = client.search(collections=[collection], bbox=box, limit=_PAGE)
             items.extend(dict(item) for item in search.items_as_dicts())

@@ -94,9 +94,10 @@ def curvatures(z: Array, knots: Array, first_row: int, first_column: int, step: 
             s = m0 * m2 * cc + (m0 * m3 + m1 * m2) * rc + m1 * m3 * rr
             x = m2 * m2 * cc + 2.0 * m2 * m3 * rc + m3 * m3 * rr
             steep = p * p + q * q
-            if steep == 0.0 and not math.isnan(crossed):
-                profile[row - 1, column - 1] = 0.0
-                plan[row - 1, column - 1] = 0.0
+            if steep == 0.0:
+                crossed *= 0.0  # 0 on level ground, and void where a corner is
+                profile[row - 1, column - 1] = crossed
+                plan[row - 1, column - 1] = crossed
             else:
                 profile[row - 1, column - 1] = -(r * p * p + 2.0 * s * p * q + x * q * q) / steep
                 plan[row - 1, column - 1] = (r * q * q - 2.0 * s * p * q + x * p * p) / steep
