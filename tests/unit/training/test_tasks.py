@@ -1,4 +1,4 @@
-"""Classes of density and count go through validation as two classes do, with weights, and lack of classes is handled."""
+"""Classes of density and count go through validation as two classes do, with weights; a lack of classes is handled."""
 
 import json
 from dataclasses import replace
