@@ -80,8 +80,10 @@ def clean_geometries(layer: Layer, kind: str, crs: CRS, what: str) -> tuple[Geom
     if kind == "point":
         return plane, sieve, {}
     plane[~sieve.is_kept] = shapely.Polygon()
-    # A line along a parallel becomes a thin sliver in the plane, hence the look at the file's own coordinates.
-    is_line = shapely.area(shapely.convex_hull(own)) == 0.0
+    # A line along a parallel becomes a thin sliver in the plane, hence the look at the file's own coordinates. A ring
+    # along a parallel around the pole looks like such a line there, and is none.
+    around_pole = shapely.intersects(shapely.convex_hull(plane), shapely.Point(0.0, 0.0))
+    is_line = (shapely.area(shapely.convex_hull(own)) == 0.0) & ~around_pole
     has_extent = ~is_line & (shapely.area(shapely.convex_hull(plane)) >= MIN_AREA_M2)
     plane, invalid = repair(plane)
     no_area = is_line | (shapely.area(plane) < MIN_AREA_M2)

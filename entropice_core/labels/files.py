@@ -3,9 +3,11 @@
 What the columns mean is not known here: a layer leaves as a GeoDataFrame with the coordinate system of its file.
 """
 
+import csv
 import fnmatch
 import glob
 import os
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +30,8 @@ from entropice_core.labels.shapefile import check_shapefile, check_zipped_shapef
 VECTOR = (".shp", ".gpkg", ".geojson", ".json", ".fgb")
 PARQUET = (".parquet", ".geoparquet")
 SUFFIXES = (*VECTOR, *PARQUET, ".csv", ".zip")
+MAX_UNPACKED = 8_000_000_000
+"""A zip that unpacks to more bytes is refused: no inventory is as large."""
 LONGITUDES = ("longitude", "lon", "long", "lng", "centroidlon", "x", "easting")
 LATITUDES = ("latitude", "lat", "centroidlat", "y", "northing")
 
@@ -110,7 +114,8 @@ def read_layers(path: Path, name: str, layer: str | None = None, exclude: Sequen
         )
     if suffix == ".zip":
         for member in _members(path, name, exclude):
-            yield Layer(f"{name}/{member}", _read_vector(f"/vsizip/{path}/{member}", f"{name}/{member}", layer))
+            shown = f"{name}/{_readable(member)}"
+            yield Layer(shown, _read_vector(f"/vsizip/{path}/{member}", shown, layer))
     elif suffix == ".csv":
         yield Layer(name, _read_csv(path, name))
     elif suffix in PARQUET:
@@ -147,12 +152,40 @@ def _members(path: Path, name: str, exclude: Sequence[str]) -> list[str]:
     """List the layers of a zip after checking that it is whole."""
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_members(archive, name)
             damaged = archive.testzip()
             if damaged is not None:
                 raise SourceError(f"{name} is damaged: {damaged} in it fails its checksum; fetch the file again.")
             return _layers_in(archive, name, exclude)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError) as error:
         raise SourceError(f"{name} is not a readable zip ({error}); fetch the file again.") from error
+
+
+def _check_members(archive: zipfile.ZipFile, name: str) -> None:
+    """Refuse an archive that would leave its folder, holds links, or unpacks to far more than a disk should take."""
+    for info in archive.infolist():
+        parts = info.filename.replace("\\", "/").split("/")
+        if info.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
+            raise SourceError(
+                f"{name} holds the member {info.filename!r}, which leads out of it; nothing of it is read."
+            )
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise SourceError(f"{name} holds the member {info.filename!r}, which is a link; nothing of it is read.")
+    total = sum(info.file_size for info in archive.infolist())
+    if total > MAX_UNPACKED:
+        raise SourceError(f"{name} would unpack to {total:,} bytes, more than {MAX_UNPACKED:,}; unpack it by hand.")
+
+
+def _readable(member: str) -> str:
+    """Show the name of a member as UTF-8 where it is that: zip tools do not always say so, and CP437 is assumed then.
+
+    >>> _readable("R├╝ckgang.shp"), _readable("plain.shp")
+    ('Rückgang.shp', 'plain.shp')
+    """
+    try:
+        return member.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member
 
 
 def _layers_in(archive: zipfile.ZipFile, name: str, exclude: Sequence[str]) -> list[str]:
@@ -211,14 +244,31 @@ def _read_parquet(path: Path, name: str) -> gpd.GeoDataFrame:
 
 def _read_csv(path: Path, name: str) -> gpd.GeoDataFrame:
     try:
-        table = pd.read_csv(path)
-    except (ValueError, UnicodeDecodeError, pd.errors.ParserError, OSError) as error:
+        _check_rows(path, name)
+        table = pd.read_csv(path, index_col=False, usecols=lambda column: not str(column).startswith("Unnamed: "))
+    except (ValueError, csv.Error, pd.errors.ParserError, OSError) as error:
         raise SourceError(f"{name} cannot be read as CSV ({error}); save it as UTF-8 with commas.") from error
     x, y = (_coordinates(table, names, name) for names in (LONGITUDES, LATITUDES))
     geometry = np.full(len(table), None, dtype=object)
     known = np.isfinite(x) & np.isfinite(y)
     geometry[known] = shapely.points(x[known], y[known])
     return gpd.GeoDataFrame(table, geometry=geometry)
+
+
+def _check_rows(path: Path, name: str) -> None:
+    """Refuse rows with more values than there are columns; a comma at the end of a line is no value.
+
+    The reader of tables would otherwise take the first column for row names and shift all others, coordinates included.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        rows = csv.reader(stream)
+        n = len(next(rows, []))
+        for number, row in enumerate(rows):
+            if len(row) > n and any(value.strip() for value in row[n:]):
+                raise SourceError(
+                    f"{name}: row {number} has {len(row)} values, but there are {n} columns; put text with commas in "
+                    "quotation marks."
+                )
 
 
 def _coordinates(

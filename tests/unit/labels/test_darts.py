@@ -100,11 +100,6 @@ def test_a_file_without_a_year_names_the_columns_it_has(
     write(frame(**columns), tmp_path / "DARTS_v2_level2.parquet")
     with pytest.raises(SourceError, match=r"no column of years .*its columns are: id, area_m2, pval_mean, pval_max"):
         read(**LEVEL_2)
-    assert (
-        read(**(LEVEL_2 | {"year": {"file_name": r"_v(\d)"}, "layout": None, "files": ["{data}/n*"]}), years=[2])
-        if ((tmp_path / "nothing").exists())
-        else True
-    )
 
 
 def test_what_the_toml_names_wins_over_the_layout(tmp_path: Path, read: Read, frame: Frame, square: Square) -> None:
