@@ -14,6 +14,7 @@ from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from pyproj import CRS
 
 from entropice_core.climate.calendar import ArcticCalendar
@@ -22,12 +23,13 @@ from entropice_core.climate.quantities import QUANTITIES, Daily, Float32
 from entropice_core.errors import SourceError
 from entropice_core.features.layout import RasterLayout
 from entropice_core.fetch.calendar import month_key
+from entropice_core.fetch.plan import MIDNIGHT
 from entropice_core.fetch.receipts import RECEIPT, read_receipt
 
 BAND_BYTES = 400_000_000
 """Bytes of one field of a year that are in memory at a time; a formula needs up to three fields."""
 SUMMARY = "year.json"
-_STATISTIC = re.compile(r"_(mean|min|max|sum)_[0-9a-f]{8}$")
+_STATISTIC = re.compile(rf"_(mean|min|max|sum|{MIDNIGHT})_[0-9a-f]{{8}}$")
 
 
 class DailyYear(Protocol):
@@ -79,9 +81,11 @@ class DailyFiles:
 
     def _scan(self, path: Path, statistic: str, marked: set[str], provisional: dict[tuple[Daily, str], bool]) -> None:
         file = open_fields(path)
-        days = file.times.strftime("%Y-%m-%d")
+        # ERA5-Land accumulates since 00 UTC: what stands there is the total of the day that ended.
+        is_midnight = statistic == MIDNIGHT
+        days = (file.times - pd.Timedelta(1 if is_midnight else 0, "D")).strftime("%Y-%m-%d")
         for name in file.units:
-            field = field_of(name, statistic)
+            field = field_of(name, "sum" if is_midnight else statistic)
             if field is None:
                 continue
             places = self._places.setdefault(field, {})

@@ -41,6 +41,7 @@ def table(indices: Iterable[Index]) -> list[str]:
     lines = ["| feature | seasons | unit | what | CF standard name | needs | formula | source |", "|" + " --- |" * 8]
     for (name, unit, words, standard_name, needs, formula, source), seasons in rows.items():
         cf = f"`{standard_name}`" if standard_name else ""
+        name = name if len(seasons) > 1 else str(name).replace("{season}", seasons[0])
         cells = [f"`{name}`", " ".join(seasons), unit, words, cf, needs, formula, source]
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return lines

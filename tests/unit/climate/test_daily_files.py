@@ -260,3 +260,17 @@ def test_a_time_axis_in_other_steps_is_read(tmp_path):
     path = tmp_path / "t.nc"
     data.to_netcdf(path, engine="h5netcdf", encoding={"valid_time": {"units": "hours since 1900-01-01T00:00:00"}})
     assert list(open_fields(path).times.strftime("%F")) == ["2020-10-01", "2020-10-02", "2020-10-03"]
+
+
+def test_values_at_midnight_are_the_totals_of_the_day_that_ended(tmp_path):
+    """ERA5-Land comes as accumulations at 00 UTC, from 1 October to 1 October of the next year."""
+    wanted = read(write(tmp_path / "a", fields=(TP,)))
+    result = tmp_path / "b" / "2020_10-10_midnight_0123abcd"
+    result.mkdir(parents=True)
+    times = pd.date_range("2020-10-01", "2021-10-01")
+    before = np.full((1, *WORLD[TP].shape[1:]), 0.123, np.float32)  # the total of 30 September 2020
+    data = world.dataset("tp", times, np.concatenate([before, WORLD[TP]]), "m")
+    data.to_netcdf(result / "tp.nc", engine="h5netcdf")
+    got = read(tmp_path / "b")
+    assert got.names == wanted.names
+    np.testing.assert_array_equal(got.values, wanted.values)
