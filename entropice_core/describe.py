@@ -234,8 +234,8 @@ def _liveliest(
     widths = np.where(np.isfinite(declared), declared, np.maximum(own, 1e-30))
     mean = np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     spread = np.sqrt(np.where(known, (values - mean) ** 2, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
-    thaw = [i for i, name in enumerate(names) if "thawing_degree_days" in name and known[:, i].any()]
-    best = min(thaw, key=lambda i: len(names[i])) if thaw else int(np.argmax(spread / widths))
+    thaw = [i for i, name in enumerate(names) if name.startswith("thawing_degree_days") and "_year_" in name]
+    best = thaw[0] if thaw and known[:, thaw[0]].any() else int(np.argmax(spread / widths))
     words = _words(dataset["long_name"].values[best], dataset["unit"].values[best])
     return values[:, best], {"label": f"{names[best]}: {words}"}
 

@@ -37,11 +37,18 @@ def _days(axis: xr.Variable) -> list[str]:
 
 
 def check_year(path: Path, days: list[str], year: int) -> None:
-    """Raise ``SourceError`` when a file has days, and none of the year that it should be of.
+    """Raise ``SourceError`` when a file has days, and most of them are of another year than it should be of.
+
+    A year's file runs through the calendar year, or through the Arctic year from October before it: so its days lie
+    between 1 October before the year and 31 December of it. The file of the next Arctic year begins in there, and has
+    three quarters of its days behind.
 
     >>> check_year(Path("t_2022.nc"), ["2021-10-01", "2022-09-01"], 2022)
     """
-    if days and not any(day.startswith(f"{year:04d}-") for day in days):
+    first, last = f"{year - 1:04d}-10-01", f"{year:04d}-12-31"
+    inside = sum(first <= day[:10] <= last for day in days)
+    is_in_year = any(day.startswith(f"{year:04d}-") for day in days)
+    if days and (not is_in_year or 2 * inside <= len(days)):
         raise SourceError(
             f"{path} should be the file of {year}, but its own time axis runs from {days[0]} to {days[-1]}: put the "
             f"file of {year} there, or correct path or lag of the source."

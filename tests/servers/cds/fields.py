@@ -64,7 +64,7 @@ def make_dataset(cds: "CdsServer", job: "Job", names: list[str], wrong: str = ""
         "longitude": ("longitude", lon, {"units": "degrees_east", "standard_name": "longitude",
                                          "long_name": "longitude"}),
     }  # fmt: skip
-    if is_monthly or is_midnight:
+    if (is_monthly or is_midnight) and cds.expver is not None:
         coords["expver"] = ("valid_time", np.array([cds.expver(t.year, t.month) for t in times], dtype=object))
     attrs = {"GRIB_centre": "ecmf", "GRIB_subCentre": 0, "Conventions": "CF-1.7",
              "institution": "European Centre for Medium-Range Weather Forecasts"}  # fmt: skip

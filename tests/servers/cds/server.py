@@ -27,7 +27,8 @@ class CdsServer:
     ``cut_unannounced``, ``html``, ``gone``, ``429``; ``results`` of what is wrong with the next results: ``wrong_md5``,
     ``html``, ``grib``, ``truncated``, ``traversal``, ``link``, ``bomb``, ``missing_step``, ``half_area``, ``all_nan``.
     ``drop`` names variables that are left out without an error; ``newest`` is the newest month there is, ``final`` the
-    newest that is final (all are when it is None), ``expver`` says it of each month; ``squeeze`` writes single times
+    newest that is final (all are when it is None), ``expver`` says it of each month (None: the
+    files do not say); ``squeeze`` writes single times
     without their dimension; ``judge`` gives the fate of a job by what it asks for.
     """
 
@@ -43,7 +44,7 @@ class CdsServer:
         self.accumulated_hour = 6
         self.newest = (2030, 12)
         self.final: tuple[int, int] | None = None
-        self.expver: Callable[[int, int], str] = self.version_of
+        self.expver: Callable[[int, int], str] | None = self.version_of
         self.judge: Callable[[str, dict[str, Any]], tuple[str, str] | None] = lambda process, inputs: None
         self.faults: list[Fault] = []
         self.fates: list[tuple[str, str]] = []

@@ -41,10 +41,10 @@ class Place:
         patience = Patience(budget_s=self.budget_s, sleep=self.slept.append, tell=self.heard.append)
         return ClimateDataStore(Credentials(self.server.url, key or self.server.key), patience)
 
-    def fetch(self, product="monthly", year=2021, variables=(), today=TODAY, **more) -> YearReport:
+    def fetch(self, product="monthly", year=2021, variables=(), today=TODAY, calendar=None, **more) -> YearReport:
         wish = Wish(product, year, tuple(variables) or self.variables, **{"area": BOX, **more})
         return fetch_year(
-            wish, self.store(), data=self.data, home=self.home, today=today, tell=self.told.append
+            wish, self.store(), data=self.data, home=self.home, today=today, calendar=calendar, tell=self.told.append
         )  # fmt: skip
 
     @property

@@ -103,6 +103,12 @@ def test_the_file_of_another_year_under_the_name_of_this_one_is_refused(world, f
         features("{data}/t_{year}.nc", MONTHS, year=2024, data_root=tmp_path, lag=1)
 
 
+def test_the_file_of_the_next_arctic_year_is_refused_though_it_begins_in_this_one(world, features, tmp_path):
+    write_months(world, tmp_path / "t_2022.nc", "2022-10-01")
+    with pytest.raises(SourceError, match="should be the file of 2022, but its own time axis runs from 2022-10-01"):
+        features("{data}/t_{year}.nc", MONTHS, year=2022, data_root=tmp_path)
+
+
 def test_a_time_that_is_no_dimension_is_looked_at_too(world, features, tmp_path):
     time = xr.DataArray(0, attrs={"units": "days since 2022-07-01"})
     world.array().assign_coords(time=time).to_netcdf(tmp_path / "t_2023.nc", engine="h5netcdf")
