@@ -82,7 +82,7 @@ def add_trust(
         "applicability": found.to_dict(),
         "distances": match.to_dict(),
     }
-    _write(folder, report, found)
+    save_trust(folder, report, found)
     class_names = json.loads((folder / "cv.json").read_text(encoding="utf-8"))["classes"]["names"]
     regions = {region: rows[tested] for region, rows in regions_of(study.folds, places).items()}
     title = f"{name}, {grid.key}, {study.study.name}"
@@ -156,7 +156,8 @@ def match_cells(places: Places, folds: Sequence[Fold], cells: xr.Dataset) -> Dis
     return match_distances(places.lon[first], places.lat[first], splits, cells["lon"].values, cells["lat"].values)
 
 
-def _write(folder: Path, report: dict[str, Any], found: Applicability) -> None:
+def save_trust(folder: Path, report: dict[str, Any], found: Applicability) -> None:
+    """Write ``trust.json`` and ``trust.npz``, with digests of both."""
     arrays = found.to_arrays()
     description = plain({**report, "arrays": {"file": TRUST_ARRAYS, "sha256": digest_arrays(arrays)}})
     description["sha256"] = digest_description(description)
