@@ -54,6 +54,7 @@ class NeighbourRule:
     def predict_proba(self, prepared: Float64) -> Float64:
         """Return the share of the neighbours' votes : (n, n_seen)."""
         known = self.rows.astype(np.float64)
+        prepared = prepared.astype(np.float32).astype(np.float64)  # as the rows are: the same cell is at distance 0
         n_seen = int(self.y.max()) + 1
         out = np.empty((len(prepared), n_seen))
         done = 0
