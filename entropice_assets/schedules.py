@@ -2,7 +2,8 @@
 
 ``<source>_new_years`` is off until it is switched on under Automation. It asks for every year of the source's table
 that is complete at the service and not there, and for years that came as preliminary data and are final now. The month
-is part of the run key: a year that failed is asked for again in the next month, and not twice in one.
+is part of the run key: a year that failed is asked for again in the next month, and not twice in one. Dagster itself
+compares run keys of one tick of a schedule only, so they are looked up here.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from entropice_assets.keys import files_key
 from entropice_assets.resources import EntropiceResource
 from entropice_core.config import Study
 from entropice_core.errors import RetryableSourceError
+
+RUN_KEY = "dagster/run_key"
 
 
 def make_schedules(study: Study, jobs: Mapping[str, Job]) -> list[dg.ScheduleDefinition]:
@@ -42,9 +45,16 @@ def _new_years(study: Study, name: str, job: Job) -> dg.ScheduleDefinition:
         except RetryableSourceError as error:
             return dg.SkipReason(f"{error} The next tick asks again.")
         requests = [_request(name, year, reason, f"{moment:%Y%m}") for year, reason in due.years.items()]
-        return requests or dg.SkipReason(due.sentence)
+        fresh = [request for request in requests if not _was_asked(context.instance, request)]
+        said = f" Asked for in this month already: {', '.join(map(str, due.years))}." if requests else ""
+        return fresh or dg.SkipReason(f"{due.sentence}{said}")
 
     return new_years
+
+
+def _was_asked(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
+    wanted = dg.RunsFilter(tags={RUN_KEY: str(request.run_key)})
+    return bool(instance.get_run_records(wanted, limit=1))
 
 
 def _request(name: str, year: int, reason: str, month: str) -> dg.RunRequest:

@@ -114,6 +114,11 @@ def test_the_schedule_asks_for_years_that_are_complete_and_not_there_once_a_mont
     first, second = tick(fetched, instance, "2020-12-07T06:00"), tick(fetched, instance, "2020-12-08T06:00")
     assert [r.partition_key for r in first.run_requests] == ["2020"]
     assert first.run_requests[0].run_key == second.run_requests[0].run_key == "climate-2020-final-202012"
+    instance.create_run_for_job(
+        fetched.defs().resolve_job_def("fetch_climate"), tags={"dagster/run_key": "climate-2020-final-202012"}
+    )
+    third = tick(fetched, instance, "2020-12-09T06:00")
+    assert third.run_requests == [] and "Asked for in this month already: 2020." in third.skip_message
     assert tick(fetched, instance, "2021-01-08T06:00").run_requests[0].run_key == "climate-2020-final-202101"
     assert fetch(fetched, instance, 2020).success
     done = tick(fetched, instance, "2021-01-09T06:00")

@@ -108,16 +108,16 @@ def test_a_year_comes_in_when_it_is_complete_and_once_more_when_it_is_final(
 
     fetched.server.newest, fetched.server.final = (2020, 9), (2020, 7)
     site.set_clock("2020-10-07T05:59:50")
-    wait_for(lambda: watcher.provisional(2020) == [True, True], 300, "features of 2020 on both grids")
-    wait_for(watcher.finished, 120, "the runs end")
+    wait_for(lambda: watcher.provisional(2020) == [True, True], 480, "features of 2020 on both grids")
+    wait_for(watcher.finished, 300, "the runs end")
     assert [run.tags["dagster/partition"] for run in watcher.runs(FILES)] == ["2020"]
     assert len(watcher.months_asked()) == 2
     first = len(watcher.runs(FEATURES))
 
     fetched.server.newest, fetched.server.final = (2020, 12), (2020, 9)
     site.set_clock("2021-01-07T05:59:50")
-    wait_for(lambda: watcher.provisional(2020) == [False, False], 300, "features of final data")
-    wait_for(watcher.finished, 120, "the runs end")
+    wait_for(lambda: watcher.provisional(2020) == [False, False], 480, "features of final data")
+    wait_for(watcher.finished, 300, "the runs end")
     assert watcher.months_asked()[2:] == [("2020", ["08", "09"])]
     assert len(watcher.runs(FILES)) == 2
     assert len(watcher.runs(FEATURES)) == 2 * first
