@@ -78,22 +78,26 @@ def make(folder: Path) -> None:
     for number, (name, (statistic, unit, mean, season, spread)) in enumerate(FIELDS.items()):
         short = name.split()[0]
         for (year, month), days in zip(calendar.months, calendar.month_slices, strict=True):
+            target = folder / "era5" / "daily" / str(YEAR) / f"{year}_{month:02d}_{statistic}_0123abcd" / f"{short}.nc"
+            if target.exists():  # a second run goes on where the first was stopped
+                continue
             values = mean + season * phase[days, None, None] + abs(season) * 0.5 * south
             values = values + spread * np.roll(noise[: days.stop - days.start], 37 * number + month, axis=2)
             if short.startswith(POSITIVE):
                 np.maximum(values, 0.0, out=values)
             step = np.float32(2.0 ** np.floor(np.log2(spread / 64.0)))
             values = np.round(values / step) * step
-            result = folder / "era5" / "daily" / str(YEAR) / f"{year}_{month:02d}_{statistic}_0123abcd"
-            result.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_suffix(".part")
             data = xr.Dataset(
                 {short: (("valid_time", "latitude", "longitude"), values.astype(np.float32), {"units": unit})},
                 coords={"valid_time": calendar.days[days], "latitude": LATITUDE, "longitude": LONGITUDE},
             )
             data.to_netcdf(
-                result / f"{short}.nc", engine="h5netcdf",
+                part, engine="h5netcdf",
                 encoding={short: {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": (1, *values.shape[1:])}},
             )  # fmt: skip
+            part.rename(target)
     stored = sum(p.stat().st_size for p in folder.rglob("*.nc"))
     print(f"{len(FIELDS)} fields, {stored / 1e9:.2f} GB stored, {raw_bytes() / 1e9:.2f} GB unpacked")
 

@@ -31,7 +31,7 @@ def formula_and_source(function: object) -> tuple[str, str]:
 
 def table(indices: Iterable[Index]) -> list[str]:
     """Rows of a Markdown table, one for each quantity and statistic; seasons share a row."""
-    rows: dict[tuple[object, ...], list[str]] = {}
+    rows: dict[tuple[str, ...], list[str]] = {}
     for index in indices:
         formula, source = formula_and_source(index.formula)
         name = index.name.replace(f"_{index.season}_", "_{season}_", 1)
@@ -39,11 +39,11 @@ def table(indices: Iterable[Index]) -> list[str]:
         needs = ", ".join(f"{short} {statistic}" for short, statistic in dict.fromkeys(index.needs))
         rows.setdefault((name, index.unit, words, index.standard_name, needs, formula, source), []).append(index.season)
     lines = ["| feature | seasons | unit | what | CF standard name | needs | formula | source |", "|" + " --- |" * 8]
-    for (name, unit, words, standard_name, needs, formula, source), seasons in rows.items():
+    for (template, unit, words, standard_name, needs, formula, source), seasons in rows.items():
         cf = f"`{standard_name}`" if standard_name else ""
-        name = name if len(seasons) > 1 else str(name).replace("{season}", seasons[0])
-        cells = [f"`{name}`", " ".join(seasons), unit, words, cf, needs, formula, source]
-        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+        shown = template if len(seasons) > 1 else template.replace("{season}", seasons[0])
+        cells = [f"`{shown}`", " ".join(seasons), unit, words, cf, needs, formula, source]
+        lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 

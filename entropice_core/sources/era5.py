@@ -21,23 +21,20 @@ from entropice_core.climate.annual import AnnualMaps, annual_maps, read_maps
 from entropice_core.climate.calendar import ArcticCalendar
 from entropice_core.climate.daily_files import DailyFiles, DailyYear, result_files
 from entropice_core.climate.daily_zarr import DailyZarr
-from entropice_core.climate.indices import INDICES, RATIOS, SPECS, Index, Ratio, choose, missing_variables
+from entropice_core.climate.indices import INDICES, RATIOS, SPECS, Ratio, choose
 from entropice_core.climate.monthly import MONTHLY_SPECS, MonthlyFile
 from entropice_core.climate.quantities import Float32
 from entropice_core.config.sources.era5 import Era5DailyConfig, Era5DaysBase, Era5HistoryConfig, Era5MonthlyConfig
 from entropice_core.errors import GridError, SourceError
-from entropice_core.features.weights import area_means, main_pixels, overlap_weights
+from entropice_core.features.weights import area_means, overlap_weights
 from entropice_core.grids.base import Grid, UInt64
+from entropice_core.sources.era5_table import About, Feature, climate_dataset
 from entropice_core.storage.files import fingerprint_all
 from entropice_core.storage.locking import hold
 
 VERSION = "1"
 """Of this module and of all formulae in ``climate``: results are stale when it changes."""
 
-METHOD = (
-    "Indices of daily values on the pixels of the native grid, then averaged over cells with the exact area of each "
-    "pixel in the cell on the WGS84 ellipsoid; ratios are formed of the averages."
-)
 _YEARS_KEPT = 2
 _LOCK_S = 3600.0
 _KEPT: "OrderedDict[str, AnnualMaps]" = OrderedDict()
@@ -117,7 +114,9 @@ class Era5Source:
         columns = self.columns_of(maps, grid, ids, names)
         table = MONTHLY_INDICES if isinstance(self.config, Era5MonthlyConfig) else INDICES
         features = [Feature.of(table[name]) for name in names]
-        return self.dataset(grid, ids, maps, features, [columns[name] for name in names], [file_year])
+        values = [columns[name] for name in names]
+        about = About(self.name, self.config, [file_year])
+        return climate_dataset(about, grid, ids, maps, self.weights_of(maps, grid, ids), features, values)
 
     def maps(self, file_year: int, south: float) -> AnnualMaps:
         """Indices of an Arctic year on pixels: kept ones if they belong to the same files, else computed."""
@@ -203,109 +202,13 @@ class Era5Source:
         ratios = [r for r in self.ratios_of(maps) if r.index.name in names]
         parts = [part for r in ratios for part in (r.numerator, r.denominator)]
         direct = [name for name in maps.names if name in names or name in parts]
-        means = area_means(self._weights(maps, grid, ids), maps.rows(direct))
+        means = area_means(self.weights_of(maps, grid, ids), maps.rows(direct))
         columns: dict[str, Float32] = {name: means[:, i] for i, name in enumerate(direct)}
         return columns | {r.index.name: r.compute(columns).astype(np.float32) for r in ratios}
 
-    def _weights(self, maps: AnnualMaps, grid: Grid, ids: UInt64) -> Any:
+    def weights_of(self, maps: AnnualMaps, grid: Grid, ids: UInt64) -> Any:
+        """Area of every pixel in every cell, m2: (cells, pixels)."""
         return overlap_weights(maps.layout, grid, ids, None if self.work is None else self.work / "weights")
-
-    def dataset(
-        self,
-        grid: Grid,
-        ids: UInt64,
-        maps: AnnualMaps,
-        features: list["Feature"],
-        columns: list[Float32],
-        years: list[int],
-    ) -> xr.Dataset:
-        """Put columns, each (cells,), together with what must be known of the cells."""
-        weights = self._weights(maps, grid, ids)
-        areas = grid.areas_m2(ids)
-        pixel, effective = main_pixels(weights)
-        has_value = np.isfinite(np.asarray(maps.values[0]))
-        covered = np.minimum((weights @ has_value.astype(np.float64)) / areas, 1.0).astype(np.float32)
-        if not covered.any():
-            raise SourceError(
-                f"Source {self.name!r} has no value in any of the {ids.size} cells of the study: check area and path."
-            )
-        return xr.Dataset(
-            {
-                "features": (
-                    ("cell", "feature"),
-                    np.stack(columns, axis=1).astype(np.float32),
-                    {"long_name": f"features of source {self.name}"},
-                ),
-                "valid_fraction": ("cell", covered, {"long_name": "share of the cell with values", "units": "1"}),
-                "effective_pixels": ("cell", effective, {"long_name": "pixels that make a mean", "units": "1"}),
-                "main_pixel": ("cell", pixel, {"long_name": "pixel that fills most of the cell"}),
-            },
-            coords={
-                "cell_ids": ("cell", ids, grid.attrs()),
-                **{
-                    part: ("feature", np.array([getattr(each, part) for each in features], dtype=object))
-                    for part in ("feature", "unit", "long_name", "standard_name", "cell_methods")
-                },
-            },
-            attrs=self._attrs(grid, ids, maps, effective, years),
-        )
-
-    def _attrs(self, grid: Grid, ids: UInt64, maps: AnnualMaps, effective: Float32, years: list[int]) -> dict[str, Any]:
-        config = self.config
-        pixel_m2 = maps.layout.pixel_areas_m2(*_pixels_below(maps, grid, ids))
-        small = int((grid.areas_m2(ids) < pixel_m2).sum())
-        lacking = {} if isinstance(config, Era5MonthlyConfig) else _lacking(maps)
-        counts = {
-            "cells": {
-                "all": int(ids.size),
-                "outside_raster": int((effective == 0).sum()),
-                "smaller_than_a_pixel": small,
-                "within_one_pixel": int((np.abs(effective - 1.0) < 1e-6).sum()),
-            },
-            "bands": maps.counts,
-            "indices_missing_for": lacking,
-        }
-        notes = [f"{n} indices are not made: no {what}." for what, n in lacking.items()]
-        if small:
-            notes.append(
-                f"{small} of {ids.size} cells are smaller than a pixel and share values with their neighbours: cells "
-                "with one main_pixel belong into one fold."
-            )
-        return {
-            "source": self.name,
-            "file_year": ", ".join(map(str, years)) if len(years) < 4 else f"{years[0]}-{years[-1]}",
-            "lag": config.lag,
-            "title": config.title,
-            "citation": config.citation,
-            "doi": config.doi,
-            "licence": config.licence,
-            "statement": config.statement,
-            "method": METHOD,
-            "provisional_months": " ".join(maps.provisional_months),
-            "notes": json.dumps(notes, ensure_ascii=False),
-            "counts": json.dumps(counts),
-        }
-
-
-@dataclass(frozen=True)
-class Feature:
-    """Name, unit and words of a column."""
-
-    feature: str
-    unit: str
-    long_name: str
-    standard_name: str
-    cell_methods: str
-
-    @classmethod
-    def of(cls, index: Index) -> "Feature":
-        """Take them from the table."""
-        return cls(index.name, index.unit, index.long_name, index.standard_name, index.cell_methods)
-
-
-def _lacking(maps: AnnualMaps) -> dict[str, int]:
-    fields = [tuple(name.split(" ", 1)) for name in maps.counts]
-    return missing_variables((short, statistic) for short, statistic in fields)
 
 
 def checked_ids(cells: xr.Dataset) -> UInt64:
@@ -320,13 +223,6 @@ def south_of(grid: Grid, ids: UInt64) -> float:
     """Latitude from which rows are needed, rounded so that grids and levels share what is read: 50, 55, 60 ..."""
     lowest = float(grid.centers(ids)[1].min())
     return 5.0 * float(np.floor((lowest - 2.0) / 5.0))
-
-
-def _pixels_below(maps: AnnualMaps, grid: Grid, ids: UInt64) -> tuple[Any, Any]:
-    """Row and column of a pixel as large as that at each cell's centre: (cells,) each."""
-    lat = grid.centers(ids)[1]
-    row = np.clip(np.searchsorted(-maps.layout.y.high, -lat, side="right") - 1, 0, maps.layout.y.size - 1)
-    return row, np.zeros_like(row)
 
 
 def _fill(template: str, data_root: Path, year: int) -> str:

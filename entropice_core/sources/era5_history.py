@@ -18,7 +18,8 @@ from entropice_core.climate.quantities import Float32
 from entropice_core.config.sources.era5 import Era5HistoryConfig
 from entropice_core.errors import SourceError
 from entropice_core.grids.base import Grid
-from entropice_core.sources.era5 import Era5Source, Feature, checked_ids, south_of
+from entropice_core.sources.era5 import Era5Source, checked_ids, south_of
+from entropice_core.sources.era5_table import About, Feature, climate_dataset
 
 VERSION = "1"
 """Of this module and, as in ``sources.era5``, of all formulae in ``climate``."""
@@ -72,7 +73,11 @@ class HistorySource(Era5Source):
             provisional |= set(maps.provisional_months)
         compared = [(c, self._compare(c, by_year, file_year)) for c in self._compared(names)]
         latest = replace(self.maps(file_year, south_of(grid, ids)), provisional_months=tuple(sorted(provisional)))
-        return self.dataset(grid, ids, latest, [_feature(c) for c, _ in compared], [v for _, v in compared], years)
+        about = About(self.name, self.config, years)
+        weights = self.weights_of(latest, grid, ids)
+        return climate_dataset(
+            about, grid, ids, latest, weights, [_feature(c) for c, _ in compared], [v for _, v in compared]
+        )
 
     def _compared(self, names: Sequence[str]) -> list[Compared]:
         config = self._history
