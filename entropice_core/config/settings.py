@@ -17,7 +17,9 @@ class Settings(Strict):
     ``tracking_uri``: the MLflow tracking server (``ENTROPICE_TRACKING_URI``, default an SQLite file below home).
     ``compute``: where independent pieces of work run (``ENTROPICE_COMPUTE``, default ``serial``): ``serial``,
     ``threads``, ``processes``, ``dask://host:port`` or ``cuda``.
-    ``alert_url``: where failed runs are told of, as JSON with the key ``text`` (``ENTROPICE_ALERT_URL``, default nowhere).
+    ``store_url``: object storage that holds the store, such as s3://bucket/folder, with the folder below home as its
+    mirror (``ENTROPICE_STORE``, default none: the store is the folder below home).
+    ``alert_url``: where failed runs are told of, as JSON with the key ``text`` (``ENTROPICE_ALERT_URL``, default none).
     """
 
     home: Path
@@ -26,12 +28,13 @@ class Settings(Strict):
     tracking_uri: str
     compute: str = "serial"
     alert_url: str = ""
+    store_url: str = ""
 
     @classmethod
     def from_environment(cls, environ: dict[str, str] | None = None) -> "Settings":
         """Read the variables; an ENTROPICE_* name that means nothing is an error, as it is a typo."""
         env = dict(os.environ if environ is None else environ)
-        known = {"HOME", "DATA", "STUDY", "TRACKING_URI", "COMPUTE", "ALERT_URL", "CRASH_AT"}
+        known = {"HOME", "DATA", "STUDY", "TRACKING_URI", "COMPUTE", "ALERT_URL", "STORE", "CRASH_AT"}
         for name in env:
             if name.startswith("ENTROPICE_") and name.removeprefix("ENTROPICE_") not in known:
                 hint = nearest_hint(name, [f"ENTROPICE_{k}" for k in sorted(known)])
@@ -48,6 +51,7 @@ class Settings(Strict):
             tracking_uri=uri,
             compute=env.get("ENTROPICE_COMPUTE") or "serial",
             alert_url=env.get("ENTROPICE_ALERT_URL") or "",
+            store_url=env.get("ENTROPICE_STORE") or "",
         )
 
     def is_generated(self, study: Study) -> bool:

@@ -40,7 +40,13 @@ class Context:
     @cached_property
     def store(self) -> PartitionStore:
         """The store of the study."""
-        return PartitionStore(self.settings.store_root(self.study))
+        root, url = self.settings.store_root(self.study), self.settings.store_url
+        if not url:
+            return PartitionStore(root)
+        from entropice_core.storage.bucket import Bucket
+        from entropice_core.storage.bucket_store import BucketStore
+
+        return BucketStore(root, bucket=Bucket(f"{url.rstrip('/')}/{self.study.study.name}"))
 
     @cached_property
     def data_root(self) -> Path:
