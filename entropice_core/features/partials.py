@@ -23,7 +23,6 @@ from entropice_core.grids.base import Float64, Int64, UInt64
 
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.50, "p75": 0.75, "p95": 0.95}
 STATISTICS = ("mean", "std", "min", "max", *QUANTILES)
-COUNTED = ("used", "nodata", "outside_valid_range")
 
 Int32 = npt.NDArray[np.int32]
 _NO_LOW = np.int32(2**31 - 1)

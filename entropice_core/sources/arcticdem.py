@@ -7,7 +7,8 @@ second grid costs next to nothing.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +19,7 @@ import xarray as xr
 
 from entropice_core.config.sources.arcticdem import ArcticDemConfig
 from entropice_core.errors import ConfigError, SourceError
-from entropice_core.features.partials import COUNTED, Partials
+from entropice_core.features.partials import Partials
 from entropice_core.features.streaming import Reducer
 from entropice_core.features.tiles import area_unit
 from entropice_core.fetch.tiles import read_listing
@@ -177,11 +178,12 @@ class ArcticDem:
     def _attrs(self, grid: Grid, table: "_Table", reducer: Reducer) -> dict[str, Any]:
         config = self.config
         bins = ", ".join(f"{quantity.name} {quantity.error_words}" for quantity in reducer.quantities)
-        bands = {
-            quantity.name: dict(zip(COUNTED, map(int, row), strict=True))
-            for quantity, row in zip(reducer.quantities, table.counts, strict=True)
-        }
-        outside = int((table.seen_m2 == 0).sum())
+        bands = {}
+        for quantity, row in zip(reducer.quantities, table.counts.tolist(), strict=True):
+            used, nodata, outside = row
+            masked = {"masked_void_or_water": nodata, "masked_outside_valid_range": outside}
+            bands[quantity.name] = {"pixels": sum(row), "used": used, **masked}
+        empty = int((table.seen_m2 == 0).sum())
         return {
             "source": self.name,
             "collection": config.collection,
@@ -195,7 +197,7 @@ class ArcticDem:
             "statement": config.statement,
             "method": METHOD.format(way=reducer.method_words()[grid.key], bins=bins),
             "notes": json.dumps([], ensure_ascii=False),
-            "counts": json.dumps({"cells": {"all": int(table.seen_m2.size), "outside_tiles": outside}, "bands": bands}),
+            "counts": json.dumps({"cells": {"all": int(table.seen_m2.size), "outside_tiles": empty}, "bands": bands}),
         }
 
 
@@ -241,25 +243,14 @@ def _of_elevation(part: Partials) -> Float64:
         return np.stack([relief, np.where(relief > 0.0, (mean - least) / np.where(relief > 0, relief, 1), np.nan)], 1)
 
 
-def _folder(work: Path | None, name: str) -> Any:
-    """A folder for partial statistics: the given one, or one that is gone afterwards."""
-    if work is None:
-        return TemporaryDirectory(prefix="entropice-")
-    return _Kept(work / "terrain" / name)
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """A folder that stays."""
-
-    path: Path
-
-    def __enter__(self) -> Path:
-        self.path.mkdir(parents=True, exist_ok=True)
-        return self.path
-
-    def __exit__(self, *error: object) -> None:
-        return None
+@contextmanager
+def _folder(work: Path | None, name: str) -> Iterator[Path]:
+    """A folder for partial statistics: the given one, which stays, or one that is gone afterwards."""
+    if work is not None:
+        yield work / "terrain" / name
+        return
+    with TemporaryDirectory(prefix="entropice-") as folder:
+        yield Path(folder)
 
 
 def _workers() -> int:

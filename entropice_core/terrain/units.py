@@ -9,11 +9,12 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -106,6 +107,10 @@ class UnitFiles:
         }
         return text_digest(canonical_json(recipe))[:_NAME]
 
+    def grids_near(self, unit: Tile) -> list[str]:
+        """Grids of which a cell may have a pixel in a unit."""
+        return [grid for grid, index in self._index.items() if index.near(unit).size]
+
     def find(self, key: str) -> Path | None:
         """The verified file of a key; a damaged one is removed, as it can be made again."""
         for path in sorted(self.folder.glob(f"{key}-*.npz")):
@@ -148,27 +153,27 @@ def process_all(work: Work, folder: Path, workers: int, say: Say = lambda _: Non
     Units whose files are there and whole are not computed again; the others are computed for all grids that lack them
     in one pass. ``workers`` threads work side by side; what one unit needs is a few hundred MB.
     """
-    files, units = UnitFiles(folder, work), work.mosaic.units()
-    grids = list(work.reducer.cells)
-    units = [unit for unit in units if any(files._index[grid].near(unit).size for grid in grids)]
-    done = 0
+    files = UnitFiles(folder, work)
+    wanted = [(unit, grids) for unit in work.mosaic.units() if (grids := files.grids_near(unit))]
+    lock, done = Lock(), 0
 
-    def bring(unit: Tile) -> dict[str, Path]:
+    def bring(unit: Tile, grids: list[str]) -> dict[str, Path]:
         nonlocal done
         keys = {grid: files.key(unit, grid) for grid in grids}
-        found = {grid: files.find(key) for grid, key in keys.items()}
-        missing = [grid for grid, path in found.items() if path is None]
+        found = {grid: path for grid in grids if (path := files.find(keys[grid])) is not None}
+        missing = [grid for grid in grids if grid not in found]
         if missing:
-            made = (work if missing == grids else with_cells(work, missing)).process(unit)
+            made = with_cells(work, missing).process(unit)
             found |= {grid: files.save(keys[grid], made[grid]) for grid in missing}
-        done += 1
-        how = f"computed for {', '.join(missing)}" if missing else "was there"
-        say(f"{unit.name}: {how} ({done} of {len(units)} units)")
-        return {grid: path for grid, path in found.items() if path is not None}
+        with lock:
+            done += 1
+            how = f"computed for {', '.join(missing)}" if missing else "was there"
+            say(f"{unit.name}: {how} ({done} of {len(wanted)} units)")
+        return found
 
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        results = list(pool.map(bring, units))
-    return {grid: [result[grid] for result in results] for grid in grids}
+        results = list(pool.map(lambda each: bring(*each), wanted))
+    return {grid: [result[grid] for result in results if grid in result] for grid in work.reducer.cells}
 
 
 def finished(paths: Sequence[Path]) -> Iterator[Partials]:
@@ -208,8 +213,3 @@ def sha256_of(path: Path) -> str:
 @lru_cache(maxsize=100_000)
 def _sha256(path: Path, _size: int, _mtime_ns: int) -> str:
     return file_sha256(path)
-
-
-def cells_by_key(cells: Mapping[str, UInt64]) -> dict[str, UInt64]:
-    """Sort grids by name, so that the order in which they are listed changes nothing."""
-    return {key: np.asarray(cells[key], dtype=np.uint64) for key in sorted(cells)}

@@ -19,12 +19,14 @@ from entropice_core.grids.study_area import StudyArea
 from entropice_core.registry import SOURCES
 from entropice_core.sources import Source, open_source
 from tests.unit.climate import world
+from tests.unit.terrain import arctic
 
 HISTORY = {"climatology": {"first": 2018, "last": 2022}, "last_years": 5, "indices": ["t2m_year_mean_degC"]}
 MORE = {
     "climate": {"kind": "era5_daily"},
     "monthly": {"kind": "era5_monthly"},
     "history": {"kind": "era5_history", **HISTORY},
+    "dem": {"kind": "arcticdem", "path": "{data}/dem/tiles.json", "pixel_m": 1000.0, "tpi_radii_m": (3000.0,)},
 }
 TABLES = {
     **load_study("demo").sources,
@@ -38,6 +40,7 @@ def data_root(tmp_path_factory) -> Path:
     for year in range(2018, 2023):
         fields = world.fields_of(year)
         world.write_year(root, year, {field: fields[field] for field in (("t2m", "mean"), ("tp", "sum"))})
+    arctic.write_fetched(root / "dem" / "tiles.json", arctic.bering_tiles())
     return root
 
 

@@ -1,5 +1,6 @@
 """A small ArcticDEM: six tiles in EPSG:3413 that overlap by 6 pixels, with voids, a lake and a sea without a tile."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -34,3 +35,23 @@ def write_tiles(folder: Path, places=PLACES, masks: bool = False) -> list[Path]:
             mask[100:140, 200:300] = 2
             write_cog(folder / f"{tile.name}_32m_v4.1_datamask.tif", tile, mask, nodata=None)
     return paths
+
+
+def bering_tiles() -> list[Tile]:
+    """Two tiles of coarse pixels across 180 degrees that overlap by 6 pixels."""
+    left = Tile("left", CRS("EPSG:3413"), -2_150_000.0, 2_050_000.0, 1000.0, -1000.0, (420, 220))
+    return [left, left.window(0, 214, (420, 220))]
+
+
+def write_fetched(listing: Path, tiles: list[Tile]) -> None:
+    """Write tiles and their list as a fetch leaves them."""
+    collection = "arcticdem-mosaics-v4.1-32m"
+    folder = listing.parent / collection
+    folder.mkdir(parents=True)
+    entries = []
+    for number, tile in enumerate(tiles):
+        path = folder / f"{number:02d}_00_dem.tif"
+        write_cog(path, tile, hills(tile))
+        entries.append({"id": f"{number:02d}", "asset": "dem", "file": f"{collection}/{path.name}"})
+    about = {"collection": collection, "asset": "dem", "water_asset": None, "missing": []}
+    listing.write_text(json.dumps({**about, "tiles": entries}))
