@@ -81,7 +81,7 @@ def make_asset(product: Product, graph: Graph, partitions: StudyPartitions) -> d
         tags={"entropice/kind": product.kind},
         code_version=product.code_version,
         op_tags={RESOURCES_TAG: json.dumps(needs_of(product))},
-        pool="training" if product.kind == "model" else None,
+        pool=pool_of(product),
     )
     def build(
         context: dg.AssetExecutionContext, config: BuildConfig, entropice: EntropiceResource
@@ -106,6 +106,13 @@ def needs_of(product: Product) -> dict[str, float]:
     memory: dict[str, float] = {"MEMORY": MEMORY_GB.get(product.kind, SMALL_GB)}
     params = product.config.get("model", {}).get("params", {}) if product.kind == "model" else {}
     return {**memory, "GPU": 1} if params.get("device") == "cuda" else memory
+
+
+def pool_of(product: Product) -> str | None:
+    """Let models wait for each other, and those that ask for a GPU for the GPU."""
+    if product.kind != "model":
+        return None
+    return "gpu" if product.config["model"]["params"].get("device") in ("cuda", "auto") else "training"
 
 
 def backfill_policy(product: Product) -> dg.BackfillPolicy | None:

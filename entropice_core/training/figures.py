@@ -55,6 +55,34 @@ def draw_reliability(
     _save(figure, path)
 
 
+def draw_precision_recall(
+    path: Path, y: NDArray[np.int64], p: NDArray[np.float64], title: str, weight: NDArray[np.float64] | None = None
+) -> None:
+    """Draw precision against recall, out of fold: what share of the cells that one looks at holds slumps.
+
+    Parameters
+    ----------
+    y : (n,) int64, 0 or 1
+    p : (n,) float64, calibrated probabilities
+    """
+    order = np.argsort(-p, kind="stable")
+    mass = np.ones(y.size) if weight is None else weight
+    found, looked = np.cumsum((mass * y)[order]), np.cumsum(mass[order])
+    last = np.append(np.diff(p[order]) != 0, True)  # equal forecasts are taken together
+    figure, axes = _figure(4.6, 4.0)
+    if found[-1] > 0:
+        axes.plot(found[last] / found[-1], found[last] / looked[last], color=BLUE, linewidth=1.4, label="model")
+    prevalence = float(mass @ y / mass.sum())
+    axes.axhline(prevalence, color=GREY, linewidth=0.7, label=f"prevalence {prevalence:.2f}")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("recall: share of the positive cell-years found", fontsize=8)
+    axes.set_ylabel("precision: share of the claimed that are positive", fontsize=8)
+    axes.set_title(title, fontsize=9, loc="left")
+    axes.legend(fontsize=7, frameon=False, loc="upper right")
+    _save(figure, path)
+
+
 def draw_importance(
     path: Path, names: Sequence[str], mean: NDArray[np.float64], sd: NDArray[np.float64], title: str, most: int = 20
 ) -> None:

@@ -23,7 +23,7 @@ from entropice_core.labels.uncertainty import training_weights
 from entropice_core.models.base import load_module
 from entropice_core.training.controls import permuted_labels, random_cv
 from entropice_core.training.cost import Clock
-from entropice_core.training.figures import draw_importance, draw_reliability, draw_search
+from entropice_core.training.figures import draw_importance, draw_precision_recall, draw_reliability, draw_search
 from entropice_core.training.folds_of_study import folds_of_study, regions_of, time_fold
 from entropice_core.training.importance import Importances, measure_importances
 from entropice_core.training.nested_cv import fit_final, nested_cv
@@ -222,7 +222,9 @@ def _write(
     _write_json(folder / "importance.json", importances.to_dict())
     _out_of_fold(table, cv).to_parquet(folder / "out_of_fold.parquet", index=False)
     title = f"{name}, {report['grid']}, {study.study.name}: spatial folds"
-    draw_reliability(folder / "reliability.png", (cv.y > 0).astype(np.int64), cv.p_raw, cv.p, title)
+    positive = (cv.y > 0).astype(np.int64)
+    draw_reliability(folder / "reliability.png", positive, cv.p_raw, cv.p, title)
+    draw_precision_recall(folder / "precision_recall.png", positive, cv.p, title, cv.weight)
     if importances.features.names:
         found = importances.features
         draw_importance(folder / "importance.png", found.names, found.mean(), _spread(found.sd_over_folds()), title)
