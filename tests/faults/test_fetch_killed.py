@@ -16,7 +16,8 @@ from tests.unit.fetch.conftest import BOX as AREA
 from tests.unit.fetch.conftest import Place, place, server
 
 __all__ = ["place", "server"]
-COMMAND = [sys.executable, "-m", "entropice_core.cli", "fetch", "era5", "--year", "2021", "--variables", "t2m", "tp"]
+FETCH = [sys.executable, "-m", "entropice_core.cli", "fetch"]
+COMMAND = ["era5", "--year", "2021", "--variables", "t2m", "tp"]
 BOX = ["--area", "70", "-15", "60", "15"]
 
 
@@ -28,9 +29,9 @@ def shell(place):
     own = {"ENTROPICE_HOME": str(place.home), "ENTROPICE_DATA": str(place.data), "HOME": str(place.folder)}
     env = {**clean, **own, **place.server.environment(), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
 
-    def start(*words: str, **more: str) -> subprocess.Popen[str]:
+    def start(*words: str, command: list[str] = COMMAND) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*COMMAND, *words], env={**env, **more}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*FETCH, *command, *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
     return start
@@ -120,3 +121,16 @@ def test_the_command_says_what_it_would_do_what_is_wrong_and_where_to_go(place, 
     assert "set CDSAPI_KEY to the personal access token" in complaints
     assert "Traceback" not in complaints
     assert place.server.key not in complaints
+
+
+def test_era5_land_is_fetched_by_the_same_command_and_the_status_says_what_is_not_final(place, shell):
+    place.server.newest, place.server.final = (2021, 12), (2021, 8)
+    printed = finish(shell(*BOX, "--dataset", "era5-land", "--provisional"))
+    assert "ERA5-Land monthly 2021: 2 results fetched" in printed
+    assert "ERA5T, not final yet: 2021-09" in printed
+    assert "era5-land_monthly_2021.nc" in printed
+    place.server.final = (2021, 9)
+    told = finish(shell("--ask", command=["era5-status"]))
+    assert "era5-land: the newest month is 2021-12, final up to 2021-09" in told
+    (row,) = [line.split() for line in told.splitlines() if line.startswith(" era5-land ")]
+    assert row[:8] == ["era5-land", "monthly", "2021", "2", "t2m", "tp", "2021-09", "2021-09"]
