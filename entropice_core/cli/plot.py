@@ -96,6 +96,15 @@ def gain(*models: str, out: Out, study: StudyName = None, grid: OneGrid = None) 
     _write(pictures.gain(library, names, _grid(grid, library, names[0])), out)
 
 
+@plotting.command
+def coverage(model: str, *, out: Out, study: StudyName = None, grid: OneGrid = None) -> None:
+    """Draw how often the conformal sets of a model hold the truth, held out, beside what they promise."""
+    from entropice_core.dashboard import pictures
+
+    library = _library(study)
+    _write(pictures.coverage(library, _known(model, library), _grid(grid, library, model)), out)
+
+
 @plotting.command(name="precision-recall")
 def precision_recall(*models: str, out: Out, study: StudyName = None, grid: OneGrid = None) -> None:
     """Draw precision against recall, out of fold; all models by default."""

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from entropice_core.dashboard.library import Library, cell_text, position_of
-from entropice_core.errors import GridError
+from entropice_core.errors import GridError, ProvenanceError
 from entropice_core.storage.partition import Partition
 
 NEAREST = 8
@@ -71,11 +71,17 @@ def drivers(library: Library, model: str, grid: str, features: pd.DataFrame, gro
     from entropice_core.training.persist import load_model
 
     stored = load_model(library.folder(f"model.{model}", Partition(grid)))
-    x = features["value"].to_numpy(dtype=float)
-    changed = np.where(np.eye(x.size, dtype=bool), ground.median, x)
+    position = {name: i for i, name in enumerate(features["feature"])}
+    if missing := [name for name in stored.feature_names if name not in position]:
+        raise ProvenanceError(
+            f"model.{model} {grid} was trained on {missing[0]}, which this year lacks: build it again."
+        )
+    at = [position[name] for name in stored.feature_names]  # a model may have been given some sources only
+    x, median = features["value"].to_numpy(dtype=float)[at], ground.median[at]
+    changed = np.where(np.eye(x.size, dtype=bool), median, x)
     p = _positive(np.asarray(stored.predict_proba(np.vstack([x, changed]))))
-    table = features[["feature", "value", "unit"]].copy()
-    table.insert(2, "training median", ground.median)
+    table = features.iloc[at][["feature", "value", "unit"]].copy()
+    table.insert(2, "training median", median)
     table["change of probability"] = p[0] - p[1:]
     order = np.argsort(-np.abs(table["change of probability"].to_numpy()), kind="stable")
     return table.iloc[order].reset_index(drop=True)

@@ -1,6 +1,7 @@
 """What can be drawn on a map, with all words around it: quantity and unit, study, date, grid, licence, digest."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -16,9 +17,17 @@ LABEL_VARIABLES = {
     "count": "number of RTS [1]",
     "rts_area_m2": "area of RTS [m2]",
     "observed_fraction": "observed share of the land [1]",
+    "density_low": "RTS density, lower end of its interval [m2 m-2]",
+    "density_high": "RTS density, upper end of its interval [m2 m-2]",
+    "count_low": "number of RTS, lower end of its interval [1]",
+    "count_high": "number of RTS, upper end of its interval [1]",
 }
 CELL_VARIABLES = {"land_fraction": "share of land [1]", "area_km2": "area of the cell [km2]"}
-SHARES = ("land_fraction", "observed_fraction", "probability", "observed_positive")
+CLASS, OF, YES_NO = "likeliest class", ": ", ("no", "yes")
+FIRST = ("probability", CLASS, "expected_density", "entropy", "is_applicable", "dissimilarity", "set_size")
+"""What readers look for first."""
+
+SHARES = ("land_fraction", "observed_fraction", "probability", "class_probability")
 """Quantities that are drawn from 0 to 1, so that maps can be compared."""
 
 
@@ -34,13 +43,18 @@ def cells_layer(library: Library, grid: str, variable: str) -> Layer:
 
 def labels_layer(library: Library, inventory: str, grid: str, year: int, variable: str) -> Layer:
     """What one inventory says about each cell in one year."""
-    _check(variable, LABEL_VARIABLES, "labels")
     dataset, partition = f"labels.{inventory}", Partition(grid, year)
     found = library.open(dataset, partition)
+    _check(variable, label_variables(found), dataset)
     values = found[variable].values
-    is_log = variable in ("density", "rts_area_m2", "count") and bool(np.nanmax(values, initial=0.0) > 0)
+    is_log = variable != "observed_fraction" and bool(np.nanmax(values, initial=0.0) > 0)
     words = LABEL_VARIABLES[variable] + (", logarithmic; 0 has the lowest colour" if is_log else "")
     return _layer(library, dataset, partition, found, values, words, variable, inventory, is_log=is_log)
+
+
+def label_variables(found: xr.Dataset) -> list[str]:
+    """Name what labels hold for each cell; intervals are there for some inventories only."""
+    return [name for name in LABEL_VARIABLES if name in found]
 
 
 def feature_layer(library: Library, source: str, grid: str, year: int | None, feature: str) -> Layer:
@@ -56,52 +70,59 @@ def feature_layer(library: Library, source: str, grid: str, year: int | None, fe
 
 
 def prediction_variables(found: xr.Dataset) -> dict[str, str]:
-    """Name what a prediction holds for each cell, with units; the class is worked out from the probability."""
-    names = {str(n): v for n, v in found.data_vars.items() if v.dims == ("cell",)}
-    first = [n for n in ("probability", "predicted_class", "entropy", "expected_density") if n in names]
-    ordered = [*first, *sorted(set(names) - set(first))]
-    known = {
-        n: quantity(str(names[n].attrs.get("long_name", n)), str(names[n].attrs.get("units", ""))) for n in ordered
-    }
-    if "probability" in known and "predicted_class" not in known:
-        known["class"] = "likelier class (probability of 0.5 and more)"
-    return known
+    """Name what a prediction holds for each cell, with units; arrays of classes have one entry for each class."""
+    known: dict[str, str] = {}
+    for name, variable in found.data_vars.items():
+        words = quantity(str(variable.attrs.get("long_name", name)), str(variable.attrs.get("units", "")))
+        if variable.dims == ("cell",):
+            known[str(name)] = words
+        elif variable.dims == ("cell", "class"):
+            known |= {f"{name}{OF}{c}": f"{words}: {c}" for c in found["class"].values.astype(str)}
+    if "probability" in known:
+        known[CLASS] = "likeliest class"
+    first = [name for name in FIRST if name in known]
+    return {name: known[name] for name in [*first, *sorted(set(known) - set(first))]}
 
 
 def prediction_layer(library: Library, model: str, grid: str, year: int, variable: str = "probability") -> Layer:
-    """What one model says about each cell in one year."""
+    """What one model says about each cell in one year; cells outside the area of applicability are marked."""
     dataset, partition = f"prediction.{model}", Partition(grid, year)
     found = library.open(dataset, partition)
     known = prediction_variables(found)
     _check(variable, known, dataset)
-    kind: Kind = "sequential"
-    classes: tuple[str, ...] = ()
-    if variable == "class":
-        p = found["probability"].values
-        values = np.where(np.isfinite(p), (p >= 0.5).astype(float), np.nan)
-        kind, classes = "classes", ("negative", "positive")
-    else:
-        values = found[variable].values.astype(float)
-        classes = _class_names(found[variable])
-        kind = "classes" if classes else "sequential"
-    return _layer(
-        library, dataset, partition, found, values, known[variable], variable, model, kind=kind, classes=classes
-    )
+    values, classes = prediction_values(found, variable)
+    layer = _layer(
+        library, dataset, partition, found, values, known[variable], variable.partition(OF)[0], model,
+        is_log=variable.startswith("expected_density") and bool(np.nanmax(values, initial=0.0) > 0),
+        kind="classes" if classes else "sequential", classes=classes,
+    )  # fmt: skip
+    if "is_applicable" not in found or variable == "is_applicable":
+        return layer
+    return replace(layer, outside=found["is_applicable"].values == 0)
 
 
-def _class_names(variable: xr.DataArray) -> tuple[str, ...]:
-    """Read CF ``flag_meanings``; a yes/no variable of small integers or truth values has two."""
-    meanings = variable.attrs.get("flag_meanings")
-    if isinstance(meanings, str):
-        return tuple(word.replace("_", " ") for word in meanings.split())
-    if variable.dtype.kind == "b":
-        return ("no", "yes")
-    return ()
+def prediction_values(found: xr.Dataset, variable: str) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Give the values (cell,) of a variable, and the names of its classes where its values are classes."""
+    name, _, of_class = variable.partition(OF)
+    if variable == CLASS:
+        return likeliest_class(found)
+    if of_class:
+        at = found["class"].values.astype(str).tolist().index(of_class)
+        return found[name].isel({"class": at}).values.astype(float), YES_NO if name == "in_set" else ()
+    values = found[name].values.astype(float)
+    if name == "observed_class" and "class" in found:
+        return values, tuple(found["class"].values.astype(str))
+    return values, {"is_applicable": ("outside", "inside"), "observed_positive": YES_NO}.get(name, ())
 
 
-def map_extra(library: Library, model: str, grid: str, year: int) -> xr.Dataset:
-    """Open a prediction, for what is shown beside the map."""
-    return library.open(f"prediction.{model}", Partition(grid, year))
+def likeliest_class(found: xr.Dataset) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Give the likeliest class of each cell (NaN without a prediction) and the names of the classes."""
+    p = found["probability"].values
+    if "class_probability" not in found:
+        return np.where(np.isfinite(p), (p >= 0.5).astype(float), np.nan), ("negative", "positive")
+    each = found["class_probability"].values
+    likeliest = np.nan_to_num(each, nan=-1.0).argmax(axis=1).astype(float)
+    return np.where(np.isfinite(p), likeliest, np.nan), tuple(found["class"].values.astype(str))
 
 
 def table_layer(

@@ -169,8 +169,8 @@ def _titles(described: list[Any]) -> str:
 def cell_text(grid_name: str, cell_id: int) -> str:
     """Write a cell id as people do: hexadecimal for H3, decimal for HEALPix.
 
-    >>> cell_text("h3", 595812095870074879), cell_text("healpix", 1234)
-    ('844b265ffffffff', '1234')
+    >>> cell_text("h3", 0x8404A4DFFFFFFFF), cell_text("healpix", 1234)
+    ('8404a4dffffffff', '1234')
     """
     return f"{cell_id:x}" if grid_name == "h3" else str(cell_id)
 

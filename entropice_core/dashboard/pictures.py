@@ -83,6 +83,44 @@ def layer_of(library: Library, dataset: str, partition: Partition, variable: str
     raise ConfigError(f"{dataset} is not on cells: maps are drawn of cells, labels.*, features.* and prediction.*.")
 
 
+def saved_land(library: Library, model: str, partition: Partition) -> Figure:
+    """Draw the gain of a ranking on held-out cells with its interval, the best there could be, and chance."""
+    dataset = f"priority.{model}"
+    report = library.read_json(dataset, partition, "gain.json")
+    if not report:
+        raise MissingPartitionError(library.missing_words(dataset, partition))
+    at, found = np.array(report["land_processed"]), np.array(report["found"])
+    curves = {"ranked by the model": (at, found), "ranked by the truth": (at, np.array(report["best"]))}
+    band = (at, np.array(report["low"]), np.array(report["high"]))
+    title = f"{model}, {partition.grid}, {library.study.study.name}: held-out cells"
+    return figures.gain(curves, title, "slump area", "share of land processed", band)
+
+
+def coverage(library: Library, model: str, grid: str) -> Figure:
+    """Draw how often conformal sets hold the truth in each held-out fold, and how large they are."""
+    partition = Partition(grid)
+    trust = library.read_json(f"model.{model}", partition, "trust.json")
+    if not trust:
+        command = library.command(f"model.{model}", partition, "--force")
+        raise MissingPartitionError(f"model.{model} {partition} holds no conformal sets: train it again ({command}).")
+    measured = trust["conformal"]["measured"]
+    cv = library.read_json(f"model.{model}", partition, "cv.json") or {}
+    return figures.coverage(
+        measured["folds"], measured["wanted"], scores.class_names(cv), f"{model}, {grid}: conformal sets"
+    )
+
+
+def ids_of(texts: list[object], grid: str) -> np.ndarray:
+    """Read cell ids as files write them: hexadecimal for H3, numbers for HEALPix.
+
+    >>> ids_of(["8404a4dffffffff"], "h3-4").tolist(), ids_of([12.0], "healpix-6").tolist()
+    ([594556849680809983], [12])
+    """
+    if grid.startswith("h3"):
+        return np.array([int(str(text), 16) for text in texts], dtype=np.uint64)
+    return np.array([int(float(str(text))) for text in texts], dtype=np.uint64)
+
+
 def _positive(rows: pd.DataFrame) -> np.ndarray:
     return np.asarray((rows["y"].to_numpy() > 0).astype(np.int64))
 

@@ -1,7 +1,7 @@
 """How pages show a map, a figure, a table, a choice and an error. Text of data is escaped, never rendered."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from entropice_core.plots.interactive import POINTS, interactive_map
 from entropice_core.plots.layer import Layer
 from entropice_core.plots.maps import geoparquet, map_figure
 from entropice_core.plots.view import PROJECTIONS, TURNED, View, scaled, whole_view, zoom
+from entropice_core.storage.partition import Partition
 
 NOT_NEEDED = ["lasso2d", "autoScale2d", "toImage", "zoom2d", "zoomIn2d", "zoomOut2d"]
 MAP_BUTTONS = {
@@ -84,18 +85,19 @@ def choose_year(library: Library, dataset: str, grid: str) -> int | None:
 def show_table(table: pd.DataFrame, name: str, **options: Any) -> None:
     """Show a table with a button that saves it as CSV."""
     st.dataframe(table, hide_index=True, width="stretch", **options)
-    _save("CSV", lambda: table_bytes(table), f"{name}.csv", "text/csv")
+    save("CSV", lambda: table_bytes(table), f"{name}.csv", "text/csv")
 
 
 def show_figure(figure: Figure, name: str, words: str) -> None:
     """Show a figure with buttons that save it as PNG and SVG; the words say what is seen, also to those who hear it."""
     st.image(figure_bytes(figure), alt=words)
     with st.container(horizontal=True):
-        _save("PNG", lambda: figure_bytes(figure, dpi=300), f"{name}.png", "image/png")
-        _save("SVG", lambda: figure_bytes(figure, "svg"), f"{name}.svg", "image/svg+xml")
+        save("PNG", lambda: figure_bytes(figure, dpi=300), f"{name}.png", "image/png")
+        save("SVG", lambda: figure_bytes(figure, "svg"), f"{name}.svg", "image/svg+xml")
 
 
-def _save(label: str, make: Callable[[], bytes], name: str, mime: str) -> None:
+def save(label: str, make: Callable[[], bytes], name: str, mime: str) -> None:
+    """Give a button that saves a file; it is made when the button is pressed."""
     st.download_button(
         label,
         make,
@@ -106,6 +108,16 @@ def _save(label: str, make: Callable[[], bytes], name: str, mime: str) -> None:
         type="tertiary",
         icon=":material/download:",
     )
+
+
+def show_stored(library: Library, dataset: str, partition: Partition, pictures: Mapping[str, str]) -> None:
+    """Show pictures that were published with a dataset; those that this version does not hold are left out."""
+    folder = library.folder(dataset, partition)
+    for name, words in pictures.items():
+        if (folder / name).is_file():
+            st.image((folder / name).read_bytes(), caption=words, alt=words)
+            stem = f"{dataset}_{partition.key}_{name}"
+            save("PNG", (folder / name).read_bytes, stem, "image/png")
 
 
 def show_map(layer: Layer, name: str, projection: str) -> int | None:
@@ -179,10 +191,10 @@ def _buttons(layer: Layer, name: str, view: View) -> None:
         for label, icon, other in (("Closer", "zoom_in", closer), ("Farther", "zoom_out", farther)):
             st.button(label, key=f"{label} {name}", icon=f":material/{icon}:", on_click=_turn, args=(name, other))
         st.button("Whole area", key=f"whole {name}", icon=":material/zoom_out_map:", on_click=_turn, args=(name, None))
-        _save("PNG", lambda: figure_bytes(map_figure(layer)), f"{name}.png", "image/png")
-        _save("SVG", lambda: figure_bytes(map_figure(layer), "svg"), f"{name}.svg", "image/svg+xml")
-        _save("GeoParquet", lambda: geoparquet(layer, "value"), f"{name}.parquet", "application/octet-stream")
-        _save("CSV", lambda: table_bytes(layer_table(layer)), f"{name}.csv", "text/csv")
+        save("PNG", lambda: figure_bytes(map_figure(layer)), f"{name}.png", "image/png")
+        save("SVG", lambda: figure_bytes(map_figure(layer), "svg"), f"{name}.svg", "image/svg+xml")
+        save("GeoParquet", lambda: geoparquet(layer, "value"), f"{name}.parquet", "application/octet-stream")
+        save("CSV", lambda: table_bytes(layer_table(layer)), f"{name}.csv", "text/csv")
     st.caption("Click a cell to choose it; “Closer” goes there. Box select redraws a part with finer cells.")
 
 

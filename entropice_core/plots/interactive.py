@@ -152,7 +152,10 @@ def _words(figure: go.Figure, layer: Layer, view: View) -> None:
     """Write on the picture what it shows, so that a copy of it still says so."""
     missing = int((~np.isfinite(layer.values)).sum())
     grey = f" · grey ({NO_VALUE}): no value, {missing:,} cells" if missing else ""
-    below = [f"{view.name} · grid {layer.grid.key}" + (f" · {layer.note}" if layer.note else "") + grey, *layer.footer]
+    striped = int(layer.outside.sum()) if layer.outside is not None else 0
+    hatch = f" · striped: outside the area of applicability, {striped:,} cells" if striped else ""
+    note = f" · {layer.note}" if layer.note else ""
+    below = [f"{view.name} · grid {layer.grid.key}{note}{grey}{hatch}", *layer.footer]
     head = f"<b>{escape(layer.title)}</b><br><span style='font-size:12px'>{escape(layer.subtitle)}</span>"
     head += f"<br><span style='font-size:12px'>{escape(layer.label)}</span>"
     figure.update_layout(

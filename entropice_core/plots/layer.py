@@ -37,6 +37,7 @@ class Layer:
     low, high : range of the colours; the range of the values where None
     is_log : logarithmic colours; values of 0 and less take the lowest
     classes : for kind ``classes``, what the values 0, 1, ... mean
+    outside : (n,) bool, cells outside the area of applicability, which are hatched; None where that is not known
     """
 
     grid: Grid
@@ -51,6 +52,7 @@ class Layer:
     high: float | None = None
     is_log: bool = False
     classes: tuple[str, ...] = ()
+    outside: NDArray[np.bool_] | None = None
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -90,6 +92,7 @@ def coarsen(layer: Layer) -> Layer:
         grid=grid,
         cell_ids=ids,
         values=combined(child_of[known], layer.values[known], ids.size),
+        outside=None if layer.outside is None else _mostly(child_of, layer.outside, ids.size),
         low=layer.limits()[0],
         high=layer.limits()[1],
         note=f"{'commonest class' if layer.kind == 'classes' else 'mean'} of the cells in each cell of {grid.key}",
@@ -107,6 +110,13 @@ def _mean(group: NDArray[np.intp], values: NDArray[np.float64], size: int) -> ND
     count = np.bincount(group, minlength=size)
     total = np.bincount(group, weights=values, minlength=size)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _mostly(group: NDArray[np.intp], flags: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    half: NDArray[np.bool_] = np.bincount(group, weights=flags, minlength=size) > 0.5 * np.bincount(
+        group, minlength=size
+    )
+    return half
 
 
 def _commonest(group: NDArray[np.intp], values: NDArray[np.float64], size: int) -> NDArray[np.float64]:

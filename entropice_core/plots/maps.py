@@ -36,7 +36,7 @@ def map_figure(layer: Layer, size_inches: float = 8.0, dpi: int = 150) -> Figure
         size_inches=size_inches,
         dpi=dpi,
     )
-    return draw_map(thinned.grid, thinned.cell_ids, thinned.values, style)
+    return draw_map(thinned.grid, thinned.cell_ids, thinned.values, style, thinned.outside)
 
 
 def _credits(footer: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from entropice_core.plots.layer import COLOURS, Layer, coarsen
 from entropice_core.plots.view import View, pixel_cells, pixel_land
 
 SEA, LAND, NO_VALUE, COAST, EDGE = "#eef3f7", "#dedbd5", "#b3aea6", "#5f6f7c", "#ffffff"
+OUTSIDE = "#f2f2f2"
 LEAST_PIXELS = 3.0
 """Narrower cells than this are joined to their parents: they could be neither told apart nor clicked."""
 
@@ -63,6 +64,9 @@ def draw_picture(layer: Layer, view: View) -> Picture:
     position, has_cell = _positions(pixel_cells(view, layer.grid), layer.cell_ids)
     colours = cell_colours(layer)
     pixels[has_cell] = colours[position[has_cell]]
+    if layer.outside is not None:
+        hatched = has_cell & layer.outside[position] & _stripes(pixels.shape[:2])
+        pixels[hatched] = (0.2 * pixels[hatched] + 0.8 * _rgb8(OUTSIDE)).astype(np.uint8)
     if cell_pixels(layer, view) > EDGED_PIXELS:
         edge = _borders(np.where(has_cell, position, -1)) & has_cell
         pixels[edge] = (0.55 * pixels[edge] + 0.45 * _rgb8(EDGE)).astype(np.uint8)
@@ -108,8 +112,14 @@ def cell_colours(layer: Layer) -> NDArray[np.uint8]:
 def _positions(cells: NDArray[np.uint64], ids: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     if not ids.size:
         return np.zeros(cells.shape, dtype=np.intp), np.zeros(cells.shape, dtype=bool)
-    position = np.minimum(np.searchsorted(ids, cells), ids.size - 1)
+    position: NDArray[np.intp] = np.minimum(np.searchsorted(ids, cells), ids.size - 1)
     return position, ids[position] == cells
+
+
+def _stripes(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    down, across = np.indices(shape)
+    striped: NDArray[np.bool_] = (down + across) % 8 < 2
+    return striped
 
 
 def _borders(values: NDArray[np.generic]) -> NDArray[np.bool_]:

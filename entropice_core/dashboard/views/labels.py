@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from entropice_core.dashboard.layers import LABEL_VARIABLES, labels_layer
+from entropice_core.dashboard.layers import LABEL_VARIABLES, label_variables, labels_layer
 from entropice_core.dashboard.library import Library
 from entropice_core.dashboard.widgets import (
     choose,
@@ -43,11 +43,12 @@ def show(library: Library) -> None:
     if grid is not None:
         with places[2]:
             year = choose_year(library, dataset, grid)
-        with places[3]:
-            variable = choose("Variable", list(LABEL_VARIABLES), "label variable", show=readable)
-        with places[4]:
-            projection = choose_projection()
         if year is not None:
+            known = label_variables(library.open(dataset, Partition(grid, year)))
+            with places[3]:
+                variable = choose("Variable", known, "label variable", show=readable)
+            with places[4]:
+                projection = choose_projection()
             _one(library, inventory, grid, year, variable, projection)
         _years(library, inventory, grid)
         _side_by_side(library, grid)

@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from entropice_core.dashboard import explain
-from entropice_core.dashboard.layers import prediction_layer, prediction_variables
+from entropice_core.dashboard.layers import prediction_layer, prediction_values, prediction_variables
 from entropice_core.dashboard.library import Library, cell_text
 from entropice_core.dashboard.scores import best_model
 from entropice_core.dashboard.widgets import (
@@ -28,9 +28,10 @@ from entropice_core.storage.partition import Partition
 
 USUAL = {
     "expected_density": "expected density",
-    "applicability": "area of applicability",
+    "is_applicable": "area of applicability",
+    "set_size": "conformal sets",
 }
-"""What a prediction may hold beside the probability; where it does not, the page says so."""
+"""What a prediction may hold beside the probability; one of an older version does not, and the page says so."""
 
 
 def show(library: Library) -> None:
@@ -61,11 +62,8 @@ def show(library: Library) -> None:
     compared = _compare(library, models, model, grid, year, variable, layer)
     name = f"{variable}_{model}_{grid}_{year}" + ("_difference" if compared is not layer else "")
     chosen = show_map(compared, name, projection)
-    absent = [words for key, words in USUAL.items() if not any(v.startswith(key) for v in known)]
-    if absent:
-        st.caption(
-            plain(f"This prediction holds no {' and no '.join(absent)}: a study that asks for it, trained again, does.")
-        )
+    if absent := [words for key, words in USUAL.items() if key not in known]:
+        st.caption(plain(f"This prediction holds no {', no '.join(absent)}: it was made by an older version."))
     find_cell(compared)
     figure = histogram(compared.values, compared.label, f"{model}, {grid}, {year}")
     with st.expander("Distribution"):
@@ -93,6 +91,9 @@ def _compare(
         other_year = choose("Minus year", years, "other year", year)
     if layer.kind == "classes":
         st.info("Classes have no difference: choose another variable.")
+        return layer
+    if variable not in prediction_variables(library.open(dataset, Partition(other_grid, other_year))):
+        st.info(plain(f"prediction.{other_model} {other_grid}/{other_year} has no {variable}: choose another one."))
         return layer
     other = prediction_layer(library, other_model, other_grid, other_year, variable)
     words = f"{model} {grid} {year} minus {other_model} {other_grid} {other_year}"
@@ -131,9 +132,14 @@ def _cell(library: Library, model: str, grid: str, year: int, cell: int) -> None
 def _values(library: Library, model: str, partition: Partition, cell: int) -> None:
     found = library.open(f"prediction.{model}", partition)
     at = int(np.searchsorted(found["cell_ids"].values, np.uint64(cell)))
-    known = {n: words for n, words in prediction_variables(found).items() if n in found}
-    places = st.columns(min(len(known), 6))
+    known = prediction_variables(found)
+    places = st.columns(4)
     for i, (variable, words) in enumerate(known.items()):
-        value = float(found[variable].values[at])
-        shown = f"{value:.4g}" if np.isfinite(value) else "no value"
-        places[i % len(places)].metric(plain(variable.replace("_", " ")), shown, help=plain(words))
+        values, classes = prediction_values(found, variable)
+        places[i % 4].metric(plain(readable(variable)), _shown(float(values[at]), classes), help=plain(words))
+
+
+def _shown(value: float, classes: tuple[str, ...]) -> str:
+    if not np.isfinite(value):
+        return "no value"
+    return plain(classes[int(value)]) if classes else f"{value:.4g}"

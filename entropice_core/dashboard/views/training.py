@@ -18,12 +18,19 @@ from entropice_core.dashboard.widgets import (
     say,
     show_figure,
     show_map,
+    show_stored,
     show_table,
 )
 from entropice_core.pipeline.words import score_notes
 from entropice_core.plots import scores as figures
 from entropice_core.plots.view import TURNED
 from entropice_core.storage.partition import Partition
+
+TRUST_PICTURES = {
+    "reliability_by.png": "Reliability by class and by region",
+    "dissimilarity.png": "Dissimilarity to the training cells, and the edge of the area of applicability",
+    "distances.png": "Distances to training cells: folds against the map",
+}
 
 
 def show(library: Library) -> None:
@@ -50,6 +57,7 @@ def show(library: Library) -> None:
     parts = {
         "Curves": _curves,
         "Folds and regions": _folds,
+        "Trust": _trust,
         "Search": _search,
         "Importance": _importance,
         "Where it errs": _errors,
@@ -77,9 +85,21 @@ def _leaderboard(library: Library, models: list[Trained]) -> None:
         f"Leaderboard by {METRICS[metric]}",
     )  # fmt: skip
     show_table(table.round(4), f"leaderboard_{metric}")
+    _pairs(library)
     with st.expander("How to read these scores"):
         for line in score_notes(library.study):
             st.markdown("- " + plain(line))
+
+
+def _pairs(library: Library) -> None:
+    """Show paired differences of models, grids and feature sets, where the comparison was built."""
+    if not library.has("comparison", Partition()):
+        explain_missing("Models were not compared pair by pair yet.", library.command("comparison"))
+        return
+    pairs = library.read_table("comparison", Partition(), "pairs.csv")
+    if pairs is not None:
+        with st.expander("Is one better than another? Paired differences with corrected intervals"):
+            show_table(pairs, "pairs")
 
 
 def _curves(library: Library, chosen: Trained, here: list[Trained]) -> None:
@@ -131,6 +151,19 @@ def _folds(library: Library, chosen: Trained, _: list[Trained]) -> None:
     show_map(layer, f"fold_map_{chosen.model}_{chosen.grid}", TURNED)
 
 
+def _trust(library: Library, chosen: Trained, _: list[Trained]) -> None:
+    dataset, partition = f"model.{chosen.model}", Partition(chosen.grid)
+    trust = library.read_json(dataset, partition, "trust.json")
+    if not trust:
+        words = f"{dataset} {partition} holds no conformal sets and no area of applicability: train it again."
+        explain_missing(words, library.command(dataset, partition, "--force"))
+        return
+    stem = f"{chosen.model}_{chosen.grid}"
+    show_figure(pictures.coverage(library, chosen.model, chosen.grid), f"coverage_{stem}", "Coverage of conformal sets")
+    say(trust.get("distances", {}).get("verdict", ""))
+    show_stored(library, dataset, partition, TRUST_PICTURES)
+
+
 def _search(_: Library, chosen: Trained, __: list[Trained]) -> None:
     candidates = (chosen.cv.get("final") or {}).get("candidates") or []
     if len(candidates) < 2:
@@ -162,6 +195,24 @@ def _best_of(candidates: list[Mapping[str, Any]], pair: list[str]) -> list[dict[
     return list(best.values())
 
 
+def _proxies(library: Library, chosen: Trained) -> None:
+    dataset, partition = f"proxies.{chosen.model}", Partition(chosen.grid)
+    st.subheader("Is the ranking stable?")
+    if dataset not in library.products or not library.has(dataset, partition):
+        known = dataset in library.products
+        words = (
+            "Proxies over folds and seeds were not measured yet."
+            if known
+            else f"{chosen.model} has no features to rank."
+        )
+        explain_missing(words, library.command(dataset if known else "proxies", partition))
+        return
+    show_stored(library, dataset, partition, {"proxies.png": "Every measure of importance with its stability"})
+    table = library.read_table(dataset, partition, "proxies.csv")
+    if table is not None:
+        show_table(table, f"proxies_{chosen.model}_{chosen.grid}")
+
+
 def _importance(library: Library, chosen: Trained, _: list[Trained]) -> None:
     tables = scores.importance_tables(
         library.read_json(f"model.{chosen.model}", Partition(chosen.grid), "importance.json")
@@ -182,6 +233,7 @@ def _importance(library: Library, chosen: Trained, _: list[Trained]) -> None:
     steady = table.assign(stability=(table["mean"] / table["sd_over_folds"]).round(2))
     st.caption("Stability is the mean in units of its spread over folds: below 1 a feature matters in some folds only.")
     show_table(steady, f"importance_{measure}_{chosen.model}_{chosen.grid}")
+    _proxies(library, chosen)
 
 
 def _errors(library: Library, chosen: Trained, _: list[Trained]) -> None:
