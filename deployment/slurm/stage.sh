@@ -6,5 +6,5 @@ set -euo pipefail
 export OPENBLAS_CORETYPE="${OPENBLAS_CORETYPE:-Haswell}"
 count=$1
 read -r -a datasets <<<"$2"
-exec "${ENTROPICE:-entropice}" build "${datasets[@]}" \
+exec "${ENTROPICE:-entropice}" build ${datasets[@]+"${datasets[@]}"} \
   --partition-index "${SLURM_ARRAY_TASK_ID:-0}" --partition-count "$count"

@@ -20,7 +20,7 @@ stages=(
   "tables|training_set|4|16G|"
   "models|model|4|32G|${GPU_OPTIONS:-}"
   "maps|prediction map|$jobs|8G|"
-  "compare|comparison|1|4G|"
+  "rest||1|16G|"                # whatever else the study has: comparisons, priorities, the report
 )
 
 after=""
