@@ -62,6 +62,15 @@ class Study(Strict):
     proxies: ProxiesConfig = ProxiesConfig()
 
     @model_validator(mode="after")
+    def _hold_out_is_inside(self) -> Self:
+        until, years = self.folds.train_until, self.study.years
+        if until is not None and not years.first <= until < years.last:
+            raise ValueError(
+                f"folds.train_until: {until} leaves nothing to train or to test on in {years.first}-{years.last}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _names_exist(self) -> Self:
         from entropice_core.registry import MODELS
 

@@ -1,15 +1,14 @@
 """What a study says about itself in words: on maps, under score tables. Part of the recipes of what shows them."""
 
-from entropice_core.config import Study
+from entropice_core.config import Study, TargetConfig
 
 
 def score_notes(study: Study) -> list[str]:
     """Say in words which data, folds, features and lag the scores are for, and what to doubt about them."""
     folds, target = study.folds, study.target
-    what = "density > 0" if target.positive == "presence" else f"density above its {target.quantile:g} quantile"
     lines = [
         f"labels: {study.inventories[target.inventory].title}, {study.study.years.first}-{study.study.years.last}; "
-        f"positive: {what} (edge learned on training folds)",
+        f"{_classes(target)}",
         f"folds: {_folds(study)}; {folds.inner_folds} inner folds for search and calibration; seed {study.study.seed}",
     ]
     for name, source in study.sources.items():
@@ -21,8 +20,21 @@ def score_notes(study: Study) -> list[str]:
     return lines
 
 
+def _classes(target: TargetConfig) -> str:
+    if target.task == "binary":
+        what = "density > 0" if target.positive == "presence" else f"density above its {target.quantile:g} quantile"
+        said = f"positive: {what} (edge learned on training folds)"
+    else:
+        what = "counts" if target.task == "count_class" else "densities"
+        how = f"edges {list(target.edges)}" if target.edges else "none, and equal parts learned on training folds"
+        said = f"{target.n_classes} classes of {what} ({how}); p: any class but the first"
+    return said + ("; rows weighted by observed land" if target.weights == "observed_area" else "")
+
+
 def _folds(study: Study) -> str:
     folds = study.folds
+    if folds.kind == "temporal":
+        return f"years up to {folds.train_until} train, later ones test, in the same places"
     if folds.kind == "random":
         return f"{folds.n_folds} random folds of cells, no buffer"
     if folds.kind == "leave_one_region_out":
