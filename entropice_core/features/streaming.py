@@ -11,6 +11,7 @@ Cells of HEALPix nest exactly: only the finest of its levels is looked up, the c
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from entropice_core.errors import SchemaError
 from entropice_core.features import kernels
+from entropice_core.features.array_sums import array_bins, array_sums
 from entropice_core.features.cell_labels import CellIndex, CellRuns
 from entropice_core.features.partials import Partials
 from entropice_core.features.quantity import Quantity
@@ -67,6 +69,8 @@ class Reducer:
     quantities : what the layers of every tile are
     unit_m2 : unit of weight, ``tiles.area_unit`` of the data set's largest pixel; the same for all its tiles
     pixel_area_m2 : area of a usual pixel, by which the method is chosen; the same for all tiles of the data set
+    arrays : module of the array API whose arrays add up (``cupy`` for a GPU); compiled loops when not given. The sums
+        are the same to the last bit
 
     Examples
     --------
@@ -84,8 +88,14 @@ class Reducer:
     """
 
     def __init__(
-        self, cells: Mapping[str, UInt64], quantities: Sequence[Quantity], unit_m2: float, pixel_area_m2: float
+        self,
+        cells: Mapping[str, UInt64],
+        quantities: Sequence[Quantity],
+        unit_m2: float,
+        pixel_area_m2: float,
+        arrays: ModuleType | None = None,
     ) -> None:
+        self.arrays = arrays
         self.quantities, self.unit_m2, self.pixel_area_m2 = tuple(quantities), unit_m2, pixel_area_m2
         self.cells = {key: np.asarray(ids, dtype=np.uint64) for key, ids in cells.items()}
         grids = {key: parse_grid_key(key) for key in cells}
@@ -126,7 +136,7 @@ class Reducer:
         if counted is not None:
             weights = np.where(counted, weights, np.uint16(0))
         parts = {key: self._pixels(key, tile, weights) for key in self.cells if key not in self._finer}
-        sums = {key: _Sums(self.quantities, part) for key, part in parts.items()}
+        sums = {key: _Sums(self.quantities, part, self.arrays) for key, part in parts.items()}
         counts = np.zeros((len(self.quantities), 3), dtype=np.int64)
         made = 0
         for made, (quantity, layer) in enumerate(zip(self.quantities, layers, strict=False), 1):
@@ -174,8 +184,8 @@ _NO_RUNS = CellRuns(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, n
 class _Sums:
     """The sums of one tile and level while its layers come in."""
 
-    def __init__(self, quantities: tuple[Quantity, ...], pixels: Pixels) -> None:
-        self.quantities, self.pixels = quantities, pixels
+    def __init__(self, quantities: tuple[Quantity, ...], pixels: Pixels, arrays: ModuleType | None) -> None:
+        self.quantities, self.pixels, self.arrays = quantities, pixels, arrays
         shape = pixels.runs.cell_ids.size, len(quantities)
         self.whole = np.zeros((shape[1], shape[0], 5), dtype=np.uint64)
         self.low = np.full((shape[1], shape[0]), 2**31 - 1, dtype=np.int32)
@@ -186,6 +196,8 @@ class _Sums:
         """Add the layer of quantity v: steps of the flattened tile."""
         runs, weights, source = self.pixels.runs, self.pixels.weights, self.pixels.source
         values = steps if source is None else steps[source]
+        if self.arrays is not None:
+            return self._add_arrays(v, values)
         where = runs.begin, runs.length, runs.cell, values, weights
         kernels.add_runs(*where, self.whole[v], self.low[v], self.high[v])
         quantity = self.quantities[v]
@@ -193,8 +205,27 @@ class _Sums:
             bins = np.zeros((runs.cell_ids.size, quantity.bins), dtype=np.uint64)
             kernels.add_runs_to_bins(*where, quantity.bin_of, bins)
             cell, filled = np.nonzero(bins)
-            row = cell.astype(np.uint64) * np.uint64(len(self.quantities)) + np.uint64(v)
-            self.bins.append(((row << np.uint64(16)) | filled.astype(np.uint64), bins[cell, filled]))
+            self._add_bins(v, cell, filled, bins[cell, filled])
+        return None
+
+    def _add_arrays(self, v: int, values: npt.NDArray[np.int32]) -> None:
+        """The same with arrays of the array API."""
+        xp, runs = self.arrays, self.pixels.runs
+        assert xp is not None
+        pixels = np.repeat(runs.begin - np.r_[0, np.cumsum(runs.length)[:-1]], runs.length) + np.arange(
+            runs.length.sum()
+        )
+        labels = xp.asarray(np.repeat(runs.cell, runs.length).astype(np.int64))
+        steps = xp.asarray(values[pixels].astype(np.int64))
+        weights = xp.asarray(self.pixels.weights[pixels].astype(np.int64))
+        self.whole[v], self.low[v], self.high[v] = array_sums(labels, steps, weights, runs.cell_ids.size)
+        quantity = self.quantities[v]
+        if quantity.bins:
+            self._add_bins(v, *array_bins(labels, steps, weights, xp.asarray(quantity.bin_of.astype(np.int64))))
+
+    def _add_bins(self, v: int, cell: Int64, filled: Int64, weights: UInt64) -> None:
+        row = cell.astype(np.uint64) * np.uint64(len(self.quantities)) + np.uint64(v)
+        self.bins.append(((row << np.uint64(16)) | filled.astype(np.uint64), weights))
 
     def partials(self, unit_m2: float, counts: Int64) -> Partials:
         """All layers together, without the cells that have no counted pixel."""

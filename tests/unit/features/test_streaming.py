@@ -251,6 +251,18 @@ def test_quantities_that_cannot_be_summed_exactly_are_refused(low, high, step, b
         Quantity("x", "1", "x", low, high, step, bins)
 
 
+@pytest.mark.parametrize("module", ["numpy", "array_api_strict"])
+def test_arrays_of_the_array_api_give_the_sums_of_the_compiled_loops(module):
+    arrays = pytest.importorskip(module)
+    tile = TILES["Siberia"].window(0, 0, (90, 110))
+    cells = {key: cells_at(tile, key, share=0.8) for key in ("h3-5", "healpix-10")}
+    layers = [field(tile), field(tile) * 10 - 5000]
+    compiled = Reducer(cells, [HEIGHT, HEIGHT], UNIT, 250.0**2).reduce(tile, layers)
+    by_arrays = Reducer(cells, [HEIGHT, HEIGHT], UNIT, 250.0**2, arrays=arrays).reduce(tile, layers)
+    assert all(by_arrays[key].digest == compiled[key].digest for key in cells)
+    assert (compiled["h3-5"].counts[:, 2] > 0).any()
+
+
 # --- against exactextract --------------------------------------------------------------------------------------------
 
 
