@@ -144,13 +144,22 @@ class Stack:
 
     def sql(self, text: str, database: str = "postgres", check: bool = True) -> int:
         """Run statements as the owner."""
-        done = subprocess.run(
-            [postgres_program("psql"), "-h", "127.0.0.1", "-p", str(self.ports["postgres"]), "-U", "entropice",
-             "-d", database, "-v", "ON_ERROR_STOP=1", "-q", "-f", "-"], input=text.encode(), capture_output=True,
-            env={**os.environ, "PGPASSWORD": PASSWORD},
-        )  # fmt: skip
-        assert not check or done.returncode == 0, done.stderr.decode()
+        done = self._psql(text, database)
+        assert not check or done.returncode == 0, done.stderr
         return done.returncode
+
+    def query(self, text: str, database: str) -> str:
+        """Ask for one value."""
+        done = self._psql(text, database)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def _psql(self, text: str, database: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [postgres_program("psql"), "-h", "127.0.0.1", "-p", str(self.ports["postgres"]), "-U", "entropice",
+             "-d", database, "-v", "ON_ERROR_STOP=1", "-q", "-t", "-A", "-f", "-"], input=text, capture_output=True,
+            text=True, env={**os.environ, "PGPASSWORD": PASSWORD},
+        )  # fmt: skip
 
     def wait_for(self, is_true: Any, seconds: float, what: str) -> None:
         end = time.monotonic() + seconds

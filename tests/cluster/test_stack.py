@@ -130,6 +130,30 @@ def test_a_study_survives_the_loss_of_a_worker_and_of_the_daemon_with_the_same_d
     assert "model.logistic_regression" in {name.split("/")[0] for name in expected}
 
 
+def test_a_backup_comes_back_on_another_server_with_the_same_digests(stack: Stack, tmp_path: Path) -> None:
+    def script(name: str, of: Stack, home: Path) -> None:
+        secret = (stack.path("/run/secrets") / "postgres_password").read_text().strip()
+        given = {"POSTGRES_PORT": str(of.ports["postgres"]), "PGPASSWORD": secret, "ENTROPICE_HOME": str(home)}
+        command = [str(ROOT / f"deployment/{name}.sh"), str(tmp_path / "backup")]
+        environment = {**of.environment("code"), **given}
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    counted = "SELECT count(*) FROM event_logs"
+    script("backup", stack, stack.path("/store"))
+    other = Stack(tmp_path / "other", stack.variables)
+    try:
+        other.start_postgres()
+        script("restore", other, other.path("/store"))
+        assert other.query(counted, "dagster") == stack.query(counted, "dagster") != "0"
+        assert other.query("SELECT count(*) FROM runs", "mlflow") == stack.query("SELECT count(*) FROM runs", "mlflow")
+    finally:
+        other.stop()
+    found = digests(other.path("/store") / "store" / "tiny")
+    assert found == digests(stack.path("/store") / "store" / "tiny")
+    assert "training_set/h3-3/all" in found
+
+
 def test_a_wrong_password_ends_the_start_with_a_sentence_of_postgresql(stack: Stack) -> None:
     secret = stack.path("/run/secrets") / "postgres_password"
     right = secret.read_text()
