@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from textwrap import shorten
+from textwrap import fill, shorten
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -67,6 +67,7 @@ class Description:
     statistics : least and largest value and share of NaN per variable or feature
     inputs, sources : from what it was made, with digests
     picture : PNG of at most 50 kB, or None
+    histogram : of features: how often the values on the picture occur; PNG of at most 50 kB, or None
     """
 
     facts: dict[str, Plain]
@@ -78,6 +79,7 @@ class Description:
     sources: list[Row]
     notes: tuple[str, ...] = ()
     picture: bytes | None = field(default=None, repr=False)
+    histogram: bytes | None = field(default=None, repr=False)
 
 
 def describe(context: Context, product: Product, manifest: Manifest) -> Description:
@@ -104,6 +106,7 @@ def describe(context: Context, product: Product, manifest: Manifest) -> Descript
         sources=_cut([{"file": s.name, "bytes": s.size, "sha256": s.sha256} for s in recipe.sources]),
         notes=manifest.notes,
         picture=draw_picture(context, product, partition, content, path),
+        histogram=draw_histogram(context, product, content) if content is not None else None,
     )
 
 
@@ -190,6 +193,18 @@ def draw_picture(
     return _map(context.grid(partition), ids, values, {**_titles(product, str(partition)), **words}, outside)
 
 
+def draw_histogram(context: Context, product: Product, dataset: "xr.Dataset") -> bytes | None:
+    """Draw how often the values on the picture of features occur; None for what is not features."""
+    if product.kind != "features":
+        return None
+    from entropice_core.plots.distributions import histogram
+    from entropice_core.prediction.maps import png_bytes
+
+    _, values, words = _telling(context, product, dataset)
+    label = fill(words["label"], 70)
+    return small_png(png_bytes(histogram(values.astype(np.float64), label, product.dataset)))
+
+
 def _titles(product: Product, what: str) -> dict[str, str]:
     return {"title": f"{product.dataset} {what}", "subtitle": shorten(product.title, 95, placeholder=" …")}
 
@@ -224,7 +239,7 @@ def _density_or_count(
 def _liveliest(
     context: Context, product: Product, dataset: "xr.Dataset"
 ) -> tuple[NDArray[np.floating[Any]], dict[str, Any]]:
-    """Choose thawing degree days where there are any, else the feature that varies most within its range."""
+    """Choose thawing degree days or what the source names, else the feature that varies most within its range."""
     values, names = dataset["features"].values, dataset["feature"].values.astype(str)
     config = context.study.sources[product.dataset.split(".", 1)[1]]
     known = np.isfinite(values)
@@ -235,6 +250,7 @@ def _liveliest(
     mean = np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     spread = np.sqrt(np.where(known, (values - mean) ** 2, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
     thaw = [i for i, name in enumerate(names) if name.startswith("thawing_degree_days") and "_year_" in name]
+    thaw += [i for i, name in enumerate(names) if name == getattr(config, "picture_feature", None)]
     best = thaw[0] if thaw and known[:, thaw[0]].any() else int(np.argmax(spread / widths))
     words = _words(dataset["long_name"].values[best], dataset["unit"].values[best])
     return values[:, best], {"label": f"{names[best]}: {words}"}

@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -35,6 +35,8 @@ class ArcticDemConfig(SourceBase):
     surfaces are found without. ``missing`` lists tiles that the server is known not to have. Another collection (such
     as Copernicus GLO-30 south of 60 N) is another source of this kind with other values here.
     """
+
+    picture_feature: ClassVar[str] = "elevation_mean"
 
     kind: Literal["arcticdem"]
     path: str
