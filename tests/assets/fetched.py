@@ -29,6 +29,27 @@ provisional = true
 """
 
 
+DAYS = """
+[sources.climate]
+kind = "era5_daily"
+title = "Climate of days"
+indices = ["thawing_degree_days_*"]
+[sources.compared]
+kind = "era5_history"
+title = "Climate against other years"
+climatology = { first = 2020, last = 2020 }
+compare = ["anomaly"]
+indices = ["thawing_degree_days_year_sum_K_d"]
+[fetch.climate]
+product = "daily"
+statistics = ["mean"]
+variables = ["t2m"]
+area = [75.0, 115.0, 63.0, 155.0]
+provisional = true
+"""
+"""Daily fields, and a second source that reads the same files."""
+
+
 @dataclass(frozen=True)
 class Fetched(Tiny):
     """The study, the service, and where files go."""
@@ -45,11 +66,13 @@ class Fetched(Tiny):
         return {**clean, **{k: str(v) for k, v in own.items()}, **self.server.environment(), "OMP_NUM_THREADS": "1"}
 
 
-def make_fetched(folder: Path, server: CdsServer, years: str, more: str = "", grids: str = '["h3-3"]') -> Fetched:
-    """Write the study; ``years`` as in its TOML, ``more`` goes to the end of [fetch.climate]."""
+def make_fetched(
+    folder: Path, server: CdsServer, years: str, grids: str = '["h3-3"]', climate: str = CLIMATE
+) -> Fetched:
+    """Write the study; ``years`` and ``grids`` as in its TOML, ``climate`` its source and what is fetched for it."""
     before, rest = TOML.split("[sources.climate]")
     after = rest[rest.index("[sources.relief]") :]
-    text = f"{before}{CLIMATE}{more}\n{after}"
+    text = f"{before}{climate}\n{after}"
     for old, new in {
         "years = { first = 2018, last = 2019 }": f"years = {years}",
         'grids = ["h3-3"]': f"grids = {grids}",

@@ -11,13 +11,14 @@ from dagster._core.errors import ScheduleExecutionError
 
 from entropice_assets.failures import as_failure
 from entropice_assets.keys import asset_key, files_key
+from entropice_core.describe import _telling
 from entropice_core.errors import ConfigError
 from entropice_core.fetch.newest import known_newest
 from entropice_core.fetch.of_study import due_years, years_of
 from entropice_core.fetch.patience import UnreachableError
 from entropice_core.storage.partition import Partition
 from tests.assets.conftest import Runner, quiet
-from tests.assets.fetched import Fetched, make_fetched, service
+from tests.assets.fetched import DAYS, Fetched, make_fetched, service
 from tests.servers.cds import CdsServer, Fault
 
 YEARS = "{ first = 2020, last = 2020, until = 2022 }"
@@ -238,6 +239,30 @@ def test_features_follow_their_files_and_nothing_else(fetched: Fetched, instance
     asked, cursor = requested(cursor)
     report(FILES, "2021")
     assert requested(cursor)[0] == ["h3-3|2021"]  # a provisional year that has become final
+
+
+def test_days_that_are_fetched_become_degree_days_with_a_map_and_marks_of_what_is_not_final(
+    tmp_path: Path, instance: Any
+) -> None:
+    with CdsServer(step=2.0) as server, quiet(), service(server):
+        server.newest, server.final = (2020, 12), (2020, 8)
+        days = make_fetched(tmp_path, server, YEARS, climate=DAYS)
+        assert tick(days, instance, "2020-12-07T06:00").run_requests[0].run_key == "climate-2020-provisional-202012"
+        found = facts(fetch(days, instance, 2020))
+        assert (found["months"], found["results"], found["provisional_months"]) == (12, 12, "2020-09")
+        runner = Runner(days.defs(), instance)
+        parents = runner.defs.resolve_asset_graph().get(asset_key("features.compared")).parent_keys
+        assert FILES in parents  # the same files, fetched for another source
+        assert runner.run("cells", partition="h3-3").success
+        shown = facts(runner.run("features/climate", partition="h3-3|2020"))
+        assert shown["provisional"] is True and "2020-09" in shown["notes"]
+        columns = {column.name: column.description for column in shown["dagster/column_schema"].columns}
+        assert columns["thawing_degree_days_year_sum_K_d"].endswith("[K d]")
+        assert shown["preview"].startswith("![")
+        product, context = days.graph()["features.climate"], days.context()
+        with context.open("features.climate", Partition("h3-3", 2020)) as features:
+            _, _, words = _telling(context, product, features)
+        assert words["label"].startswith("thawing_degree_days_year_sum_K_d")
 
 
 def test_only_a_study_that_fetches_has_files_schedule_and_sensor(fetched: Fetched, instance: Any) -> None:
