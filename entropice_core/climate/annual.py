@@ -30,7 +30,7 @@ from entropice_core.grids.base import Bool, Float64
 
 VERSION = "1"
 
-POINTS_AT_A_TIME = 8192  # a year of a field: 12 MB
+POINTS_AT_A_TIME = 2048  # a year of a field: 3 MB
 FIELDS_IN_MEMORY = 3
 
 
@@ -74,27 +74,38 @@ class AnnualMaps:
 
 @dataclass
 class _Fields:
-    """Fields of one band in our units, checked; the last three that were asked for stay."""
+    """Fields of one band in our units, checked; the last three that were asked for stay.
+
+    ``memory`` is used again and again: pages that are new to a process cost more than the bytes that fill them.
+    """
 
     source: DailyYear
     rows: slice
     counts: dict[str, dict[str, int]]
-    kept: "OrderedDict[Daily, tuple[Float32, Bool]]" = field(default_factory=OrderedDict)
+    memory: list[Float32]
+    kept: "OrderedDict[Daily, tuple[Float32, Bool, Float32]]" = field(default_factory=OrderedDict)
 
     def get(self, needs: Iterable[Daily]) -> tuple[list[Float32], Bool]:
         """Fields (days, points) and the pixels at which any of them is missing (points,)."""
         found = []
         for need in needs:
             if need not in self.kept:
-                while len(self.kept) >= FIELDS_IN_MEMORY:
-                    self.kept.popitem(last=False)
-                self.kept[need] = self._read(need)
+                while not self.memory:
+                    self.memory.append(self.kept.popitem(last=False)[1][2])
+                self.kept[need] = self._read(need, self.memory.pop())
             self.kept.move_to_end(need)
             found.append(self.kept[need])
-        return [values for values, _ in found], np.logical_or.reduce([missing for _, missing in found])
+        return [values for values, _, _ in found], np.logical_or.reduce([missing for _, missing, _ in found])
 
-    def _read(self, need: Daily) -> tuple[Float32, Bool]:
-        values = to_unit(self.source.read(need, self.rows), need[0], self.source.units(need), self.source.where)
+    def free(self) -> list[Float32]:
+        """Hand the memory back."""
+        return self.memory + [buffer for _, _, buffer in self.kept.values()]
+
+    def _read(self, need: Daily, buffer: Float32) -> tuple[Float32, Bool, Float32]:
+        shape = self.source.steps, self.rows.stop - self.rows.start, self.source.layout.x.size
+        out = buffer[: shape[0] * shape[1] * shape[2]].reshape(shape)
+        self.source.read(need, self.rows, out)
+        values = to_unit(out.reshape(len(out), -1), need[0], self.source.units(need), self.source.where)
         zeroed = check_values(values, need[0], self.source.where)
         missing = missing_pixels({need: values}, self.source.where)
         blank = {"pixels": 0, "masked_missing": 0, "used": 0, "days_set_to_zero": 0}
@@ -103,7 +114,7 @@ class _Fields:
         counts["masked_missing"] += int(missing.sum())
         counts["used"] += int((~missing).sum())
         counts["days_set_to_zero"] += zeroed
-        return values, missing
+        return values, missing, buffer
 
 
 def possible(fields: Iterable[Daily], specs: Sequence[Computes]) -> list[Computes]:
@@ -120,15 +131,19 @@ def compute_maps(
 ) -> dict[str, dict[str, int]]:
     """Compute the indices of a year into ``out`` : (indices, pixels) float32; return the counts of what was read."""
     counts: dict[str, dict[str, int]] = {}
-    columns = source.layout.x.size
-    for rows in source.bands():
-        fields = _Fields(source, rows, counts)
+    columns, bands = source.layout.x.size, source.bands()
+    largest = source.steps * columns * max(rows.stop - rows.start for rows in bands)
+    most = min(FIELDS_IN_MEMORY, max(1, len(source.fields)))
+    memory = [np.empty(largest, dtype=np.float32) for _ in range(most)]
+    for rows in bands:
+        fields = _Fields(source, rows, counts, memory)
         first = 0
         for spec in specs:
             values, missing = fields.get(spec.needs)
             target = out[first : first + len(spec.indices), rows.start * columns : rows.stop * columns]
             _compute_blocks(spec, calendar, values, missing, target)
             first += len(spec.indices)
+        memory = fields.free()
     return counts
 
 

@@ -35,11 +35,12 @@ _STATISTIC = re.compile(rf"_(mean|min|max|sum|{MIDNIGHT})_[0-9a-f]{{8}}$")
 class DailyYear(Protocol):
     """Daily fields of one Arctic year on one grid.
 
-    ``where`` names the source in errors, ``fields`` what it has, ``layout`` its pixels, ``provisional_months`` the
-    months (``2025-08``) whose values may still change.
+    ``where`` names the source in errors, ``fields`` what it has, ``steps`` how many a field has (days of the year),
+    ``layout`` its pixels, ``provisional_months`` the months (``2025-08``) whose values may still change.
     """
 
     where: str
+    steps: int
     layout: RasterLayout
     fields: frozenset[Daily]
     provisional_months: tuple[str, ...]
@@ -52,8 +53,8 @@ class DailyYear(Protocol):
         """Rows of the layout to read at a time, aligned to how they are stored."""
         ...
 
-    def read(self, field: Daily, rows: slice) -> Float32:
-        """Values of some rows as stored: (days, points), points in the layout's order."""
+    def read(self, field: Daily, rows: slice, out: Float32) -> None:
+        """Put values of some rows as stored into ``out`` : (steps, rows, columns), in the layout's order."""
         ...
 
 
@@ -61,7 +62,7 @@ class DailyFiles:
     """The daily fields below the folder of one Arctic year."""
 
     def __init__(self, folder: Path, calendar: ArcticCalendar) -> None:
-        self.folder, self.calendar, self.where = folder, calendar, str(folder)
+        self.folder, self.calendar, self.where, self.steps = folder, calendar, str(folder), calendar.n_days
         self._places: dict[Daily, dict[str, tuple[FieldFile, str, int]]] = {}
         provisional: dict[tuple[Daily, str], bool] = {}
         for path, statistic, marked in _results(folder):
@@ -130,13 +131,22 @@ class DailyFiles:
         height = max(1, BAND_BYTES // (4 * columns * self.calendar.n_days))
         return [slice(start, min(start + height, rows)) for start in range(0, rows, height)]
 
-    def read(self, field: Daily, rows: slice) -> Float32:
-        """Read some rows of a field, file by file: (days, points) as stored."""
+    def read(self, field: Daily, rows: slice, out: Float32) -> None:
+        """Read some rows of a field, file by file, as stored."""
         order = self.layout.y.order[rows]
-        out = np.empty((self.calendar.n_days, order.size, self.layout.x.size), dtype=np.float32)
         for file, name, positions, steps in self._by_file(field):
-            out[positions] = self._part(file, name, steps, order)
-        return out.reshape(len(out), -1)
+            whole = isinstance(as_slice(positions), slice) and steps == list(range(len(file.times)))
+            if whole and self._is_in_order(order):
+                target = out[positions[0] : positions[-1] + 1]
+                if file.read_into(name, slice(int(order[0]), int(order[-1]) + 1), target):
+                    continue
+            out[as_slice(positions)] = self._part(file, name, steps, order)
+
+    def _is_in_order(self, order: npt.NDArray[np.int64]) -> bool:
+        """Tell whether rows and columns lie in the file as in the layout."""
+        n_columns = self.layout.x.order.size
+        rows_follow = np.array_equal(order, np.arange(order[0], order[0] + order.size))
+        return rows_follow and np.array_equal(self.layout.x.order, np.arange(n_columns))
 
     def _by_file(self, field: Daily) -> list[tuple[FieldFile, str, list[int], list[int]]]:
         """Positions in the year and steps in the file of each file of a field."""
@@ -151,11 +161,23 @@ class DailyFiles:
     def _part(self, file: FieldFile, name: str, steps: list[int], order: npt.NDArray[np.int64]) -> Float32:
         south, north = int(order.min()), int(order.max()) + 1
         values = file.read(name, slice(steps[0], steps[-1] + 1), slice(south, north))
-        chosen = [step - steps[0] for step in steps]
-        values = values if len(chosen) == len(values) else values[chosen]
-        x_order = self.layout.x.order
-        values = values[:, order - south]
-        return values if np.array_equal(x_order, np.arange(values.shape[2])) else values[:, :, x_order]
+        # Slices instead of lists wherever the order allows: a list copies 300 MB of a field once more.
+        values = values[as_slice([step - steps[0] for step in steps])][:, as_slice((order - south).tolist())]
+        return values[:, :, as_slice(self.layout.x.order.tolist())]
+
+
+def as_slice(positions: list[int]) -> slice | list[int]:
+    """Write positions that follow each other as a slice.
+
+    >>> as_slice([3, 4, 5]), as_slice([2, 1, 0]), as_slice([0, 2])
+    (slice(3, 6, None), slice(2, None, -1), [0, 2])
+    """
+    first, last, n = positions[0], positions[-1], len(positions)
+    if positions == list(range(first, first + n)):
+        return slice(first, first + n)
+    if positions == list(range(first, first - n, -1)):
+        return slice(first, last - 1 if last > 0 else None, -1)
+    return positions
 
 
 def field_of(name: str, statistic: str) -> Daily | None:

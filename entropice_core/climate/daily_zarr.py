@@ -17,7 +17,7 @@ import xarray as xr
 from pyproj import CRS
 
 from entropice_core.climate.calendar import ArcticCalendar
-from entropice_core.climate.daily_files import BAND_BYTES, field_of
+from entropice_core.climate.daily_files import BAND_BYTES, as_slice, field_of
 from entropice_core.climate.field_file import READ_ERRORS, open_fields
 from entropice_core.climate.hourly import Accumulation, Shift, day_totals, find_shift
 from entropice_core.climate.quantities import QUANTITIES, Daily, Float32, to_unit
@@ -59,7 +59,7 @@ class DailyZarr:
     """
 
     def __init__(self, address: str, calendar: ArcticCalendar, south: float = -90.0, days_late: int = 0) -> None:
-        self.where, self.calendar, self.days_late = address, calendar, days_late
+        self.where, self.calendar, self.days_late, self.steps = address, calendar, days_late, calendar.n_days
         self._data = open_store(address)
         try:
             self._lat, self._lon, self._time = (_coordinate(self._data, names, address) for names in _COORDINATES)
@@ -137,8 +137,8 @@ class DailyZarr:
             chunks.append(int(sizes.get(self._lat, self._data.sizes[self._lat])))
         return max(chunks)
 
-    def read(self, field: Daily, rows: slice) -> Float32:
-        """Read some rows of a field: (days, points) as stored."""
+    def read(self, field: Daily, rows: slice, out: Float32) -> None:
+        """Read some rows of a field as stored."""
         order = self.layout.y.order[rows]
         low = int(order.min())
         late = self.days_late if field[1] == "sum" else 0
@@ -150,10 +150,7 @@ class DailyZarr:
         variable = self._data[self._names[field]].isel(window)
         variable = variable.isel({dim: 0 for dim in variable.dims if dim not in (self._time, self._lat, self._lon)})
         values = _load(variable.transpose(self._time, self._lat, self._lon), self.where)
-        values = values[:, order - low]
-        if not np.array_equal(self.layout.x.order, np.arange(values.shape[2])):
-            values = values[:, :, self.layout.x.order]
-        return values.reshape(len(values), -1)
+        out[...] = values[:, as_slice((order - low).tolist())][:, :, as_slice(self.layout.x.order.tolist())]
 
     def check_days(self, hourly: Path, since: Accumulation) -> Shift:
         """Compare accumulated days with hourly values of some pixels of the same grid, after ``days_late`` was applied.

@@ -45,6 +45,31 @@ class FieldFile:
     units: dict[str, str]
     attrs: dict[str, str]
 
+    def read_into(self, name: str, rows: slice, out: Float32) -> bool:
+        """Read all steps of some rows straight into ``out`` (steps, rows, columns); False where that cannot be done.
+
+        It can where a variable is stored as float32 in this order, without packing; NaN is its only missing value.
+        """
+        if self.known is Format.NETCDF3 or not out.flags.c_contiguous:
+            return False
+        try:
+            with h5py.File(self.path, "r") as file:
+                stored = file[name]
+                attrs = [key for key in ("_FillValue", "missing_value") if key in stored.attrs]
+                is_plain = stored.dtype == np.float32 and _dims(stored)[-2:] == ("latitude", "longitude")
+                is_plain &= stored.ndim == 3 and not {"scale_factor", "add_offset"} & set(stored.attrs)
+                if not is_plain or any(np.isfinite(np.ravel(stored.attrs[key])[0]) for key in attrs):
+                    return False
+                stored.read_direct(out, np.s_[:, rows, :])
+                return True
+        except READ_ERRORS as error:
+            raise self._torn(name, error) from error
+
+    def _torn(self, name: str, error: BaseException) -> SourceError:
+        return SourceError(
+            f"{self.path} is torn: {name} cannot be read ({type(error).__name__}: {error}); fetch it again."
+        )
+
     def read(self, name: str, steps: slice, rows: slice) -> Float32:
         """Read some steps and rows of a variable, NaN where it is missing: (steps, rows, columns) float32."""
         try:
@@ -53,9 +78,7 @@ class FieldFile:
             with h5py.File(self.path, "r") as file:
                 return _read_hdf(file[name], _dims(file[name]), steps, rows)
         except READ_ERRORS as error:
-            raise SourceError(
-                f"{self.path} is torn: {name} cannot be read ({type(error).__name__}: {error}); fetch it again."
-            ) from error
+            raise self._torn(name, error) from error
 
     def _read_netcdf3(self, name: str, steps: slice, rows: slice) -> Float32:
         with xr.open_dataset(self.path, engine="scipy", decode_times=False, cache=False) as data:

@@ -112,7 +112,7 @@ class MonthlyFile:
     """The twelve monthly means of an Arctic year in one file, as ``entropice fetch era5 --product monthly`` merges."""
 
     def __init__(self, path: Path, calendar: ArcticCalendar) -> None:
-        self.path, self.calendar, self.where = path, calendar, str(path)
+        self.path, self.calendar, self.where, self.steps = path, calendar, str(path), 12
         self._file = open_fields(path)
         months = list(self._file.times.strftime("%Y-%m"))
         wanted = [month_key(month) for month in calendar.months]
@@ -140,8 +140,7 @@ class MonthlyFile:
         """All rows at once: twelve months are small."""
         return [slice(0, self.layout.y.size)]
 
-    def read(self, field: Daily, rows: slice) -> Float32:
-        """Monthly values of some rows: (12, points)."""
+    def read(self, field: Daily, rows: slice, out: Float32) -> None:
+        """Put the monthly values of some rows into ``out`` : (12, rows, columns)."""
         values = self._file.read(field[0], slice(None), slice(None))
-        ordered = values[:, self.layout.y.order[rows]][:, :, self.layout.x.order]
-        return np.ascontiguousarray(ordered, dtype=np.float32).reshape(len(values), -1)
+        out[...] = values[:, self.layout.y.order[rows]][:, :, self.layout.x.order]
