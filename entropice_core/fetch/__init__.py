@@ -15,6 +15,8 @@
 ``era5``        all of it in order: `fetch_year`
 ``newest``      asking the service how far ERA5 has come
 ``survey``      what lies in the data folder, and what of it is not final
+``stac``        which tiles a STAC catalogue lists; ``of_area``: which of them the cells of a study touch
+``cog``         one tile on disk, in ranges, checked; ``tiles``: all of a study, and their list
 ==============  ==========================================================================================
 
 Nothing here computes features; a source reads what lies in the data folder afterwards. The client libraries are
