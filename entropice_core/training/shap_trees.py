@@ -8,7 +8,7 @@ both branches of its splits count by their share of the training rows. A leaf th
 with o = 1 where the row follows all splits of that feature towards the leaf, and z the product of the branch shares of
 those splits; the integral is the sum over all coalitions with Shapley's weights, as k! (m-1-k)! / m! is a Beta
 integral. It is a polynomial of degree m - 1, which Gauss and Legendre integrate exactly (cf. Yu, Xu, Bifet and Read
-2022, "Linear TreeShap"). The package ``shap`` is not used, as it brings a compiler of 100 MB; XGBoost has its own.
+2022, "Linear TreeShap"). The package ``shap`` is not needed; XGBoost has its own.
 """
 
 from collections.abc import Callable
@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from entropice_core.errors import SchemaError
+from entropice_core.features.kernels import compiled
 from entropice_core.models.preprocess import PreparedClassifier
 
 VERSION = "1"
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,38 +92,90 @@ def explain_tree(tree: Tree, values: Float64) -> tuple[Float64, Float64]:
     """Return what each feature added : (n, n_features, n_outputs), and the expected output : (n_outputs,)."""
     added = np.zeros((len(values), values.shape[1], tree.value.shape[1]))
     expected = np.zeros(tree.value.shape[1])
-    went_left = values[:, np.maximum(tree.feature, 0)] <= tree.threshold
-    stack: list[tuple[int, dict[int, float], dict[int, Bool]]] = [(0, {}, {})]
-    while stack:
-        node, share, follows = stack.pop()
-        if tree.feature[node] < 0:
-            expected += tree.value[node] * np.prod(list(share.values()) or [1.0])
-            if share:
-                _pay(added, tree.value[node], share, follows)
-            continue
-        feature = int(tree.feature[node])
-        for child, goes in ((tree.left[node], went_left[:, node]), (tree.right[node], ~went_left[:, node])):
-            part = float(tree.cover[child] / tree.cover[node])
-            if part > 0:  # no training row went there: it is never expected, and no row of the training would go there
-                own = goes & follows[feature] if feature in follows else goes
-                stack.append(
-                    (int(child), {**share, feature: share.get(feature, 1.0) * part}, {**follows, feature: own})
-                )
+    arrays = (tree.feature, tree.threshold, tree.left, tree.right, tree.cover, tree.value)
+    most = min(_depth(tree), values.shape[1])
+    _walk(*arrays, values, *_quadrature(most), added, expected)
     return added, expected
 
 
-def _pay(added: Float64, value: Float64, share: dict[int, float], follows: dict[int, Bool]) -> None:
-    """Add what one leaf pays to the features of its path."""
-    features = list(share)
-    z = np.array([share[f] for f in features])
-    o = np.stack([follows[f] for f in features], axis=1)
-    patterns, where = np.unique(np.packbits(o, axis=1), axis=0, return_inverse=True)
-    o = np.unpackbits(patterns, axis=1, count=len(features)).astype(np.float64)  # rows that follow alike get alike
-    at, weight = np.polynomial.legendre.leggauss(len(features) // 2 + 1)
-    s, weight = (at + 1) / 2, weight / 2
-    factor = z[None, :, None] * (1 - s) + o[:, :, None] * s
-    paid = (o - z) * ((factor.prod(axis=1)[:, None, :] / factor) @ weight)
-    added[:, features] += paid[where.ravel()][:, :, None] * value
+def _depth(tree: Tree) -> int:
+    """Number of splits of the longest path."""
+    depth, level = 0, np.array([0])
+    while (level := level[tree.feature[level] >= 0]).size:
+        level, depth = np.r_[tree.left[level], tree.right[level]], depth + 1
+    return depth
+
+
+def _quadrature(most: int) -> tuple[Float64, Float64]:
+    """Nodes and weights on 0..1 : (most + 1, most // 2 + 1), row m exact for a path of m features."""
+    nodes, weights = np.zeros((2, most + 1, most // 2 + 1))
+    for m in range(most + 1):
+        at, weight = np.polynomial.legendre.leggauss(m // 2 + 1)
+        nodes[m, : at.size], weights[m, : at.size] = (at + 1) / 2, weight / 2
+    return nodes, weights
+
+
+def _walk_tree(
+    feature: Any, threshold: Any, left: Any, right: Any, cover: Any, value: Any, X: Any, nodes: Any, weights: Any,
+    added: Any, expected: Any,
+) -> None:  # fmt: skip
+    """Visit every leaf with its path: features, the interval each must lie in, and the share of rows that go there."""
+    most = nodes.shape[0] - 1
+    n_open = feature.size + 1
+    at, n_path = np.zeros(n_open, np.int64), np.zeros(n_open, np.int64)
+    path = np.zeros((n_open, most + 1), np.int64)
+    low, high, z = np.zeros((n_open, most + 1)), np.zeros((n_open, most + 1)), np.zeros((n_open, most + 1))
+    factor, o = np.zeros(most + 1), np.zeros(most + 1)
+    top = 1
+    while top > 0:
+        top -= 1
+        node, m = at[top], n_path[top]
+        if feature[node] < 0:
+            share = 1.0
+            for j in range(m):
+                share *= z[top, j]
+            for k in range(value.shape[1]):
+                expected[k] += share * value[node, k]
+            if m > 0:
+                _pay(value[node], path[top], low[top], high[top], z[top], m, X, nodes[m], weights[m], factor, o, added)
+            continue
+        j = 0
+        while j < m and path[top, j] != feature[node]:
+            j += 1
+        if j == m:
+            path[top, j], low[top, j], high[top, j], z[top, j] = feature[node], -np.inf, np.inf, 1.0
+            m += 1
+        path[top + 1], low[top + 1], high[top + 1], z[top + 1] = path[top], low[top], high[top], z[top]
+        n_path[top], n_path[top + 1], at[top], at[top + 1] = m, m, left[node], right[node]
+        high[top, j], low[top + 1, j] = min(high[top, j], threshold[node]), max(low[top + 1, j], threshold[node])
+        z[top, j] *= cover[left[node]] / cover[node]
+        z[top + 1, j] *= cover[right[node]] / cover[node]
+        top += 2
+
+
+def _pay_leaf(
+    value: Any, path: Any, low: Any, high: Any, z: Any, m: int, X: Any, nodes: Any, weights: Any, factor: Any, o: Any,
+    added: Any,
+) -> None:  # fmt: skip
+    """Add what one leaf pays to the features of its path, for every row."""
+    for row in range(X.shape[0]):
+        for j in range(m):
+            x = X[row, path[j]]
+            o[j] = 1.0 if low[j] < x <= high[j] else 0.0
+        for q in range(m // 2 + 1):
+            product = weights[q]
+            for j in range(m):
+                factor[j] = z[j] * (1.0 - nodes[q]) + o[j] * nodes[q]
+                product *= factor[j]
+            for j in range(m):
+                if factor[j] > 0.0:  # 0: no training row went there and this row does not either
+                    paid = product / factor[j] * (o[j] - z[j])
+                    for k in range(value.size):
+                        added[row, path[j], k] += paid * value[k]
+
+
+_pay: Callable[..., None] = compiled(_pay_leaf)
+_walk: Callable[..., None] = compiled(_walk_tree)
 
 
 def _forest(rule: Any, prepared: Float64) -> Explanation:
