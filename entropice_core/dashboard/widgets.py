@@ -186,15 +186,16 @@ def chosen_cell(layer: Layer) -> int | None:
 
 
 def _buttons(layer: Layer, name: str, view: View) -> None:
+    stem = f"map_{name}"
     closer, farther = scaled(view, 0.5, _middle(layer, view)), scaled(view, 2.0)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         for label, icon, other in (("Closer", "zoom_in", closer), ("Farther", "zoom_out", farther)):
             st.button(label, key=f"{label} {name}", icon=f":material/{icon}:", on_click=_turn, args=(name, other))
         st.button("Whole area", key=f"whole {name}", icon=":material/zoom_out_map:", on_click=_turn, args=(name, None))
-        save("PNG", lambda: figure_bytes(map_figure(layer)), f"{name}.png", "image/png")
-        save("SVG", lambda: figure_bytes(map_figure(layer), "svg"), f"{name}.svg", "image/svg+xml")
-        save("GeoParquet", lambda: geoparquet(layer, "value"), f"{name}.parquet", "application/octet-stream")
-        save("CSV", lambda: table_bytes(layer_table(layer)), f"{name}.csv", "text/csv")
+        save("PNG", lambda: figure_bytes(map_figure(layer)), f"{stem}.png", "image/png")
+        save("SVG", lambda: figure_bytes(map_figure(layer), "svg"), f"{stem}.svg", "image/svg+xml")
+        save("GeoParquet", lambda: geoparquet(layer, "value"), f"{stem}.parquet", "application/octet-stream")
+        save("CSV", lambda: table_bytes(layer_table(layer)), f"{stem}.csv", "text/csv")
     st.caption("Click a cell to choose it; “Closer” goes there. Box select redraws a part with finer cells.")
 
 

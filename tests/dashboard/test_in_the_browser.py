@@ -1,0 +1,109 @@
+"""The dashboard in a real browser: no error in its console, and what a scientist does works."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .conftest import CHROMIUM, INSTALL, Place, Served
+from .test_pages_without_a_browser import PAGES
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not CHROMIUM, reason=INSTALL),
+]
+
+
+@pytest.fixture(scope="module")
+def site(built: Place, serve) -> Served:
+    """The tiny study in a browser."""
+    return serve(built)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_opens_without_an_error_in_the_console_and_asks_no_other_machine(site: Served, name: str) -> None:
+    site.show(name)
+    site.no_problem()
+
+
+def middle_of_the_map(site: Served) -> tuple[float, float]:
+    box = site.page.locator(".js-plotly-plot .nsewdrag").first.bounding_box()
+    return box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5
+
+
+def test_a_reader_chooses_grid_year_and_model_clicks_a_cell_and_saves_the_map(site: Served, tmp_path: Path) -> None:
+    page = site.show("Predictions")
+    site.choose("Model", "logistic_regression")
+    site.choose("Grid and level", "h3-3")
+    site.choose("Arctic year", "2018")
+    site.choose("Variable", "entropy")
+    x, y = middle_of_the_map(site)
+    page.mouse.move(x, y)
+    page.locator(".hoverlayer .hovertext").first.wait_for()
+    page.mouse.click(x, y)
+    page.get_by_role("heading", name=re.compile("^Cell 8[0-9a-f]{14}$")).wait_for()
+    page.get_by_text("What drives it").wait_for()
+    site.settle()
+    for label, start in (("PNG", b"\x89PNG"), ("SVG", b"<?xml"), ("GeoParquet", b"PAR1"), ("CSV", b"cell_id")):
+        with page.expect_download() as saved:
+            page.get_by_role("button", name=label).first.click()
+        saved.value.save_as(tmp_path / label)
+        assert (tmp_path / label).read_bytes().startswith(start)
+    page.get_by_role("button", name="Closer").click()
+    site.settle()
+    page.get_by_role("button", name="Whole area").click()
+    site.settle()
+    site.no_problem()
+
+
+def test_a_box_redraws_a_part_of_the_map(site: Served) -> None:
+    page = site.show("Labels")
+    before = page.locator(".js-plotly-plot image").first.get_attribute("href")
+    x, y = middle_of_the_map(site)
+    page.locator(".js-plotly-plot").first.hover()
+    page.locator("[data-attr=dragmode][data-val=select]").first.click()
+    page.mouse.move(x - 60, y - 40)
+    page.mouse.down()
+    page.mouse.move(x, y, steps=4)
+    page.mouse.move(x + 60, y + 40, steps=4)
+    page.mouse.up()
+    page.wait_for_function(
+        "before => document.querySelector('.js-plotly-plot image')?.getAttribute('href') !== before", arg=before
+    )
+    site.settle()
+    site.no_problem()
+
+
+def test_pages_are_chosen_in_the_margin_and_their_names_are_in_the_address(site: Served) -> None:
+    page = site.show("Overview")
+    page.get_by_text("Training", exact=True).click()
+    page.get_by_role("heading", level=1, name="Training").wait_for()
+    site.settle()
+    assert page.url.endswith("?show=training")
+    page.get_by_role("radio", name="Importance").or_(page.get_by_text("Importance", exact=True)).first.click()
+    page.get_by_text("Is the ranking stable?").wait_for()
+    site.settle()
+    site.no_problem()
+
+
+def test_an_empty_store_is_a_helpful_page(empty: Place, serve) -> None:
+    site = serve(empty)
+    site.show("Overview").get_by_text("Nothing of this study was built yet").wait_for()
+    site.show("Predictions").get_by_text("entropice build").wait_for()
+    site.no_problem()
+
+
+@pytest.mark.real
+def test_the_real_study_opens_where_it_was_built(serve, real_data: Path) -> None:
+    """Names its store by a variable of its own, as building it takes five minutes."""
+    import os
+
+    home = os.environ.get("DASHBOARD_REAL_HOME", "")
+    if not Path(home, "store", "ne_siberia").is_dir():
+        pytest.skip("DASHBOARD_REAL_HOME names no home with a store of ne_siberia (entropice run --preset ne_siberia)")
+    site = serve(Place(Path("ne_siberia"), real_data, Path(home)))
+    for name in PAGES:
+        site.show(name)
+    site.no_problem()

@@ -1,0 +1,98 @@
+"""Every page as Streamlit runs it: on a whole store, an empty one, half of one, a damaged one, and without MLflow."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import EVIL, ROOT, Place
+from .test_what_pages_read import spoil
+
+testing = pytest.importorskip("streamlit.testing.v1", reason="Streamlit is not installed (the extra 'dashboard')")
+PAGES = ("Overview", "Grids", "Labels", "Features", "Training", "Predictions", "Priority")
+PARTS = ("Curves", "Folds and regions", "Trust", "Search", "Importance", "Where it errs", "Runs")
+
+
+def run(place: Place, monkeypatch: pytest.MonkeyPatch, page: str, **state: Any) -> Any:
+    """Run the script for one page; a trace is never what a reader gets."""
+    for name, value in place.environment.items():
+        monkeypatch.setenv(name, value)
+    app = testing.AppTest.from_file(str(ROOT / "entropice_core" / "dashboard" / "app.py"), default_timeout=200)
+    app.session_state["page"] = page
+    for name, value in state.items():
+        app.session_state[name] = value
+    app.run()
+    assert not app.exception, app.exception[0].value
+    assert [title.value for title in app.title] == [page]
+    return app
+
+
+def words(app: Any) -> str:
+    return " ".join(str(e.value) for kind in ("info", "error", "warning", "markdown", "code") for e in app.get(kind))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_shows_the_published_half_of_a_store_and_writes_nothing(built, monkeypatch, page: str) -> None:
+    before = built.files()
+    app = run(built, monkeypatch, page)
+    assert not app.error, app.error[0].value
+    assert built.files() == before
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_of_training_shows_what_was_found(built, monkeypatch, part: str) -> None:
+    app = run(built, monkeypatch, "Training", part=part)
+    assert not app.error
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_empty_store_says_what_to_run(empty, monkeypatch, page: str) -> None:
+    app = run(empty, monkeypatch, page)
+    assert not app.error and "entropice " in words(app)
+
+
+def test_a_damaged_partition_is_named_with_the_command_that_finds_all_damage(
+    built, monkeypatch, tmp_path: Path
+) -> None:
+    place = built.copy(tmp_path)
+    spoil(place, "cells", "h3-3/all")
+    app = run(place, monkeypatch, "Grids")
+    assert "damaged" in app.error[0].value and "entropice verify" in words(app)
+
+
+def test_a_tracking_server_that_is_down_costs_the_page_nothing_else(built, monkeypatch) -> None:
+    app = run(replace(built, tracking="http://127.0.0.1:9"), monkeypatch, "Training", part="Runs")
+    assert "does not answer" in app.warning[0].value.replace("\\", "")
+    assert len(app.dataframe) >= 1  # the leaderboard is there all the same
+
+
+def test_a_study_that_cannot_be_read_is_told_in_a_sentence(built, monkeypatch, tmp_path: Path) -> None:
+    toml = tmp_path / "broken.toml"
+    toml.write_text(built.toml.read_text().replace("n_folds = 2", "n_fold = 2"))
+    for name, value in replace(built, toml=toml).environment.items():
+        monkeypatch.setenv(name, value)
+    app = testing.AppTest.from_file(str(ROOT / "entropice_core" / "dashboard" / "app.py"), default_timeout=100).run()
+    assert not app.exception and "n_folds" in app.error[0].value.replace("\\", "")
+
+
+def test_a_chosen_cell_is_explained(built, library, monkeypatch) -> None:
+    cell = int(library.cells("h3-3")["cell_ids"].values[10])
+    app = run(built, monkeypatch, "Predictions", **{"chosen cell": ("h3-3", cell), "kept model": "logistic_regression"})
+    assert f"Cell {cell:x}" in [heading.value for heading in app.subheader]
+    drivers = [frame.value for frame in app.dataframe if "change of probability" in frame.value.columns]
+    near = [frame.value for frame in app.dataframe if "distance in features" in frame.value.columns]
+    assert len(drivers) == 1 and len(near) == 1 and len(near[0]) == 8
+    assert any(metric.label.replace("\\", "") == "expected density" for metric in app.metric)
+
+
+def test_a_difference_of_years_and_models_is_shown(built, monkeypatch) -> None:
+    app = run(built, monkeypatch, "Predictions", compare=True, **{"kept other year": 2018})
+    assert any(box.label == "Minus model" for box in app.selectbox) and not app.error
+
+
+def test_titles_of_data_are_escaped(built, monkeypatch) -> None:
+    app = run(built, monkeypatch, "Overview")
+    shown = [caption.value for caption in app.caption if "Slumps" in caption.value]
+    assert shown and all("<script>" not in text.replace("\\<", "") for text in shown)
+    assert EVIL not in " ".join(shown)

@@ -1,0 +1,269 @@
+"""What pages show, put together without a browser: states, advice, scores, explanations; and nothing is written."""
+
+import http.server
+import json
+import os
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from entropice_core.dashboard import explain, layers, overview, pictures, scores, tracking
+from entropice_core.dashboard.library import Library, parse_place, position_of
+from entropice_core.errors import ConfigError, MissingPartitionError, StoreError
+from entropice_core.plots.files import figure_bytes
+from entropice_core.storage.partition import Partition
+from entropice_core.training.tracking import Receipt
+
+HERE, YEAR = "h3-3", 2019
+
+
+def spoil(place, dataset: str, partition: str) -> str:
+    """Flip a byte of the largest file of a partition; return its name."""
+    files = [p for p in (place.home / "store" / "tiny" / dataset / partition).rglob("*") if p.is_file()]
+    path = max((p for p in files if p.suffix != ".json" and "v-" in str(p)), key=lambda p: p.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(bytes(content))
+    return path.name
+
+
+def test_nothing_is_written_whatever_is_asked_for(built) -> None:
+    before = built.files()
+    library = built.library()
+    overview.entries(library)
+    for dataset, year in (
+        ("cells", None),
+        ("labels.squares", YEAR),
+        ("features.climate", YEAR),
+        ("prediction.prevalence", YEAR),
+    ):
+        pictures.layer_of(library, dataset, Partition(HERE, year))
+    pictures.reliability(library, "logistic_regression", HERE)
+    explain.digests(library, "prediction.logistic_regression", Partition(HERE, YEAR))
+    assert built.files() == before
+
+
+def test_each_partition_is_published_or_missing_and_the_other_grid_is_what_comes_next(library) -> None:
+    found = overview.entries(library)
+    by_grid = {e.partition.grid: e.state for e in found if e.dataset == "cells"}
+    assert by_grid == {"h3-3": overview.PUBLISHED, "healpix-6": overview.MISSING}
+    table = overview.matrix(found)
+    row = table[(table["dataset"] == "labels.squares") & (table["grid"] == HERE)].iloc[0]
+    assert row["2019"] == "● published" and row["all years"] == ""
+    steps = overview.next_steps(library, found)
+    assert "missing" in steps[0].sentence and "--grid healpix-6" in steps[0].command
+    assert overview.totals(found).set_index("dataset").loc["cells", "MB"] > 0
+    assert overview.latest(found, most=3)["published"].is_monotonic_decreasing
+
+
+def test_an_empty_store_is_told_with_the_one_command_that_fills_it(empty) -> None:
+    library = empty.library()
+    steps = overview.next_steps(library, overview.entries(library))
+    assert len(steps) == 1 and steps[0].command.startswith("entropice run --study ")
+
+
+def test_a_changed_study_a_changed_source_and_what_follows_from_them_are_stale(built, tmp_path) -> None:
+    place = built.copy(tmp_path)
+    toml = tmp_path / "changed.toml"
+    toml.write_text(place.toml.read_text().replace("valid_range = [-60.0, 60.0]", "valid_range = [-50.0, 60.0]"))
+    changed = replace(place, toml=toml).library()
+    state = {(e.dataset, e.partition.key): e for e in overview.entries(changed, [HERE])}
+    first = state["features.climate", "h3-3_2018"]
+    assert (first.state, first.reason) == (overview.STALE, "the study was changed since")
+    assert "features.climate" in state["training_set", "h3-3_all"].reason
+    assert state["model.prevalence", "h3-3_all"].state == overview.STALE
+    assert state["cells", "h3-3_all"].state == overview.PUBLISHED
+    assert "stale" in overview.next_steps(changed, list(state.values()))[0].sentence
+
+
+def test_a_flipped_byte_is_found_when_a_partition_is_opened_and_named(built, tmp_path) -> None:
+    place = built.copy(tmp_path)
+    name = spoil(place, "prediction.prevalence", "h3-3/2019")
+    with pytest.raises(StoreError, match=name.split(".")[0]):
+        layers.prediction_layer(place.library(), "prevalence", HERE, YEAR)
+
+
+def test_a_torn_manifest_is_damaged_and_advised_to_be_built_again(built, tmp_path) -> None:
+    place = built.copy(tmp_path)
+    (place.home / "store" / "tiny" / "cells" / "h3-3" / "all" / "current.json").write_text('{"dataset": ')
+    library = place.library()
+    found = overview.entries(library, [HERE])
+    assert found[0].state == overview.DAMAGED
+    advice = overview.next_steps(library, found)[0]
+    assert "cannot be read" in advice.sentence and "--force" in advice.command
+
+
+def test_what_is_missing_says_how_to_build_it(library) -> None:
+    with pytest.raises(MissingPartitionError, match="entropice build cells .* --grid healpix-6"):
+        layers.cells_layer(library, "healpix-6", "land_fraction")
+
+
+def test_maps_say_quantity_unit_date_grid_study_licence_and_digest(library) -> None:
+    labels = layers.labels_layer(library, "squares", HERE, YEAR, "density")
+    assert "[m2 m-2]" in labels.label and "Arctic year 2019" in labels.subtitle and HERE in labels.subtitle
+    words = " ".join(labels.footer)
+    assert "CC0-1.0" in words and library.manifest("labels.squares", Partition(HERE, YEAR)).digest[:12] in words
+    climate = layers.feature_layer(library, "climate", HERE, YEAR, "warmth_mean")
+    assert "[degC]" in climate.label and "licence not stated" in " ".join(climate.footer)
+    assert layers.cells_layer(library, HERE, "area_km2").label.endswith("[km2]")
+    with pytest.raises(ConfigError, match="warmth_mean"):
+        layers.feature_layer(library, "climate", HERE, YEAR, "warmth")
+
+
+def test_a_prediction_offers_all_it_holds_and_marks_what_lies_outside(library) -> None:
+    found = library.open("prediction.logistic_regression", Partition(HERE, YEAR))
+    known = layers.prediction_variables(found)
+    assert list(known)[:3] == ["probability", layers.CLASS, "expected_density"]
+    assert {"is_applicable", "set_size", "entropy"} <= set(known)
+    p = layers.prediction_layer(library, "logistic_regression", HERE, YEAR)
+    assert (p.low, p.high) == (0.0, 1.0)
+    assert p.outside is not None and np.array_equal(p.outside, found["is_applicable"].values == 0)
+    likeliest = layers.prediction_layer(library, "logistic_regression", HERE, YEAR, layers.CLASS)
+    assert likeliest.kind == "classes" and np.array_equal(likeliest.values, (p.values >= 0.5).astype(float))
+    for variable in known:
+        assert (
+            layers.prediction_layer(library, "logistic_regression", HERE, YEAR, variable).values.size == p.values.size
+        )
+
+
+def test_the_leaderboard_ranks_by_any_score_with_corrected_intervals(library) -> None:
+    models = scores.trained_models(library)
+    table = scores.leaderboard(models, "log_loss")
+    assert (
+        set(table["model"]) == {"logistic_regression", "prevalence"} and table["log loss [nat]"].is_monotonic_increasing
+    )
+    assert (table["95 % low"] < table["log loss [nat]"]).all()
+    assert table["feature set"].iloc[0] == "climate (2), relief (1)"
+    assert scores.leaderboard(models, "roc_auc")["ROC AUC"].is_monotonic_decreasing
+    assert scores.best_model(library, ["prevalence", "logistic_regression"]) == table["model"].iloc[0]
+    assert scores.half_width(0.1, 5, 0.25) > scores.half_width(0.1, 5, 0.0) > 0
+    assert scores.leaderboard([], "roc_auc").empty
+
+
+def test_reports_of_older_versions_are_read_with_what_they_hold() -> None:
+    old = scores.Trained("s", "m", "h3-3", "d" * 64, "", {"spatial": {"summary": {"roc_auc": {"mean": None}}}})
+    assert np.isnan(old.value("roc_auc")) and np.isnan(old.value("brier", "random")) and old.sources() == ""
+    assert scores.leaderboard([old], "roc_auc").shape[0] == 1
+    assert scores.fold_table(old.cv).empty and scores.region_table(old.cv).empty
+    assert scores.class_names({}) == ("negative", "positive")
+    assert scores.importance_tables(None) == {} and scores.importance_tables({"own": {"w": [{"n": 1}]}}) == {}
+
+
+def test_folds_confusion_and_importances_add_up(library) -> None:
+    model = next(m for m in scores.trained_models(library) if m.model == "logistic_regression")
+    rows = scores.out_of_fold(library, "logistic_regression", HERE)
+    assert rows is not None and scores.fold_table(model.cv)["test rows"].sum() == len(rows)
+    counts = scores.confusion_counts(rows, 2, 0.5)
+    assert counts.sum() == len(rows) and counts[:, 1].sum() == (rows["p"] >= 0.5).sum()
+    three = pd.DataFrame(
+        {"y": [0, 1, 2], "p": 0.0, "p_class_0": [1, 0, 0], "p_class_1": [0, 1, 0], "p_class_2": [0, 0, 1]}
+    )
+    assert np.array_equal(scores.confusion_counts(three, 3, 0.5), np.eye(3))
+    tables = scores.importance_tables(
+        library.read_json("model.logistic_regression", Partition(HERE), "importance.json")
+    )
+    assert tables["features"]["name"].iloc[0] == "climate.warmth_mean" and "sources" in tables
+
+
+def test_what_drives_a_cell_adds_to_its_probability_one_feature_at_a_time(library) -> None:
+    found = library.open("prediction.logistic_regression", Partition(HERE, YEAR))
+    at = int(np.nanargmax(found["probability"].values))
+    cell = int(found["cell_ids"].values[at])
+    ground = explain.background(library, HERE)
+    features = explain.cell_features(library, HERE, YEAR, cell)
+    table = explain.drivers(library, "logistic_regression", HERE, features, ground)
+    assert table["feature"].iloc[0] == "climate.warmth_mean" and table["change of probability"].iloc[0] > 0.1
+    near = explain.nearest_rows(features, ground, 130.0, 68.0, "h3")
+    assert near["distance in features"].is_monotonic_increasing and (near["distance [km]"] >= 0).all()
+    observed = np.isfinite(found["observed_positive"].values[at])
+    assert (near["distance in features"].iloc[0] < 1e-5) == bool(observed)
+
+
+def test_digests_lead_from_a_prediction_to_the_source_files(library) -> None:
+    table = explain.digests(library, "prediction.logistic_regression", Partition(HERE, YEAR))
+    assert {"climate_2018.tif", "climate_2019.tif", "relief.tif", "squares.gpkg"} <= set(table["name"])
+    assert (table["note"] != "replaced since").all()
+
+
+def test_a_cell_has_a_series_over_all_its_years(library) -> None:
+    cell = int(library.cells(HERE)["cell_ids"].values[3])
+    years, values = explain.series_of_cell(library, "climate", HERE, "warmth_mean", cell)
+    assert years == [2018, 2019] and np.isfinite(values).all() and values[0] != values[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_known"),
+    [
+        ("130.0, 68.0", True),
+        ("130 68", True),
+        ("8404a4dffffffff", True),
+        ("1,2,3", False),
+        ("north", False),
+        ("1 95", False),
+    ],
+)
+def test_a_cell_is_named_by_its_id_or_by_a_place(library, text: str, is_known: bool) -> None:
+    assert (parse_place(text, library.grid(HERE)) is not None) == is_known
+    assert position_of(np.array([3, 5], dtype=np.uint64), 4) is None
+
+
+def test_a_gain_curve_is_drawn_for_the_ranking_and_its_ids_are_those_of_the_cells(library) -> None:
+    where = Partition(HERE, YEAR)
+    assert len(figure_bytes(pictures.saved_land(library, "logistic_regression", where))) > 5000
+    ranked = library.read_table("priority.logistic_regression", where, "priority.parquet")
+    ids = pictures.ids_of(ranked["cell_id"].tolist(), HERE)
+    assert ids.size > 0 and np.isin(ids, library.cells(HERE)["cell_ids"].values).all()
+    assert len(figure_bytes(pictures.coverage(library, "logistic_regression", HERE))) > 5000
+
+
+def test_a_tracking_server_that_is_down_is_told_within_seconds() -> None:
+    words = tracking.why_unreachable("http://127.0.0.1:9")
+    assert "does not answer" in words and "ENTROPICE_TRACKING_URI" in words
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    threading.Thread(target=server.handle_request, daemon=True).start()
+    assert tracking.why_unreachable(f"http://127.0.0.1:{server.server_port}") == ""
+    server.server_close()
+
+
+def test_links_lead_to_the_run_and_to_the_materialization() -> None:
+    receipt = Receipt("d", "http://tracking:5000", "abc", "1")
+    assert tracking.run_address(receipt, None) == "http://tracking:5000/#/experiments/1/runs/abc"
+    local = Receipt("d", "sqlite:////x.db", "abc", "1")
+    assert tracking.run_address(local, None) == ""
+    assert tracking.run_address(local, "http://127.0.0.1:5000/").startswith("http://127.0.0.1:5000/#/")
+    assert tracking.dagster_address(None, "cells", Partition(HERE)) == ""
+    assert tracking.dagster_address("http://d", "labels.x", Partition(HERE, 2019)).endswith(
+        "labels_x?view=partitions&partition=h3-3%7C2019"
+    )
+
+
+def test_the_run_of_a_model_is_found_by_its_receipt(library) -> None:
+    model = scores.trained_models(library)[0]
+    receipt = tracking.receipt_of(library, f"model.{model.model}", Partition(HERE), model.digest)
+    assert receipt is not None and (receipt.run_id or receipt.problem)
+
+
+def test_a_store_that_may_only_be_read_is_read(built, tmp_path) -> None:
+    place = built.copy(tmp_path)
+    for folder, _, files in os.walk(place.home):
+        for name in files:
+            os.chmod(os.path.join(folder, name), 0o444)
+        os.chmod(folder, 0o555)
+    layer = layers.prediction_layer(Library(place.library().study, place.settings), "logistic_regression", HERE, YEAR)
+    assert layer.cell_ids.size > 10
+    for folder, _, _ in os.walk(place.home):
+        os.chmod(folder, 0o755)
+
+
+def test_json_of_a_bundle_that_is_no_json_is_named(built, tmp_path) -> None:
+    place = built.copy(tmp_path)
+    library = place.library()
+    folder = library.folder("model.prevalence", Partition(HERE))
+    size = (folder / "importance.json").stat().st_size
+    (folder / "importance.json").write_text(" " * size)
+    with pytest.raises(StoreError, match=r"importance\.json"):
+        library.read_json("model.prevalence", Partition(HERE), "importance.json")
+    assert json.loads((folder / "cv.json").read_text())["model"] == "prevalence"
