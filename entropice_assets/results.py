@@ -53,9 +53,10 @@ def to_result(product: Product, parts: Mapping[str | None, Part]) -> dg.Material
 def metadata_of(outcome: Outcome, description: Description, findings: Sequence[Finding]) -> Metadata:
     """Say everything about a partition that a person looks for, what tells most first."""
     found: Metadata = {}
-    if description.picture is not None:
-        picture = b64encode(description.picture).decode("ascii")
-        found["preview"] = dg.MetadataValue.md(f"![{outcome.product.title}](data:image/png;base64,{picture})")
+    for name, png in (("preview", description.picture), ("histogram", description.histogram)):
+        if png is not None:
+            inline = b64encode(png).decode("ascii")
+            found[name] = dg.MetadataValue.md(f"![{outcome.product.title}](data:image/png;base64,{inline})")
     if findings:
         said = [f"- {'✓' if f.verdict.passed else '✗'} {f.check.name}: {f.verdict.sentence}" for f in findings]
         found["checks"] = dg.MetadataValue.md("\n".join(said))

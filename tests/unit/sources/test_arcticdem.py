@@ -9,6 +9,7 @@ import pytest
 from entropice_core.cli.fetch_arcticdem import arcticdem
 from entropice_core.config import Settings, load_study
 from entropice_core.config.sources.arcticdem import ArcticDemConfig
+from entropice_core.describe import describe
 from entropice_core.errors import ConfigError, SourceError
 from entropice_core.grids import parse_grid_key
 from entropice_core.grids.cells import cell_coordinates
@@ -97,6 +98,8 @@ def test_from_the_catalogue_to_features_of_all_grids_in_one_pass(study, server, 
         first = key == "h3-5"
         assert units and all(("computed for h3-5" if first else "was there") in unit for unit in units)
         assert outcome.built and not materialize(context, graph, graph["features.terrain"], Partition(key)).built
+    description = describe(context, graph["features.terrain"], outcome.manifest)
+    assert all(png and png.startswith(b"\x89PNG") for png in (description.picture, description.histogram))
     for key, features in made.items():
         config = context.study.sources["terrain"]
         alone = open_source("terrain", config, context.data_root).features(
