@@ -30,7 +30,7 @@ from entropice_core.espa.backend import choose_backend
 from entropice_core.espa.training import Jobs, Program, Settings, TrainingRows
 
 Floats = NDArray[np.float64]
-GRID = {"n_clusters": (6, 12, 24), "eps_c": (0.1, 0.3, 1.0), "eps_w": (0.1, 0.2, 0.5, 1.5)}
+GRID = {"n_clusters": (6, 12, 24), "eps_c": (0.1, 0.3, 1.0), "eps_w": (0.1, 0.2, 0.5, 1.5), "mi_prior": (0.0,)}
 TAUS, ALPHAS = (0.0, 0.1, 0.2, 0.4), (0.5, 1.0, 2.0, 4.0)
 N_INIT, N_AVERAGE, TOL, MAX_ITER = 8, 4, 1e-6, 200
 

@@ -31,6 +31,19 @@ class Backend:
         """Whether the fast host paths may be taken."""
         return self.name == "numpy"
 
+    @property
+    def out_of_memory(self) -> tuple[type[Exception], ...]:
+        """What the library raises when its device has no room left."""
+        if self.name == "torch":
+            import torch
+
+            return (torch.OutOfMemoryError,)
+        if self.name == "cupy":
+            from cupy.cuda.memory import OutOfMemoryError
+
+            return (OutOfMemoryError,)
+        return ()
+
     def rows(self, host: Any) -> Array:
         """Move a host array to the device as the type of the large arrays."""
         return self._move(host, getattr(self.xp, self.dtype))
@@ -51,6 +64,11 @@ class Backend:
     def to_host(self, array: Array) -> np.ndarray[Any, Any]:
         """Copy an array of this backend to NumPy."""
         return to_host(array)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process by name: libraries and devices themselves cannot."""
+        device = f"cuda:{self.device.id}" if self.name == "cupy" else str(self.device)
+        return _open_again, (self.name, device, self.dtype)
 
     def describe(self) -> str:
         """Name, device and type in one phrase, for logs and reports."""
@@ -96,6 +114,12 @@ def choose_backend(X: Any, backend: str = "auto", device: str = "auto", dtype: s
     if device not in ("auto", "cpu"):
         raise ConfigError(f"device is {device!r}, but NumPy computes on 'cpu' only; choose backend='torch' or 'cupy'.")
     return Backend(numpy_namespace, "numpy", "cpu", dtype)
+
+
+def _open_again(name: str, device: str, dtype: str) -> Backend:
+    if name not in BACKENDS:
+        raise ConfigError(f"Arrays of {name!r} cannot be sent to workers; choose backend='numpy', 'torch' or 'cupy'.")
+    return choose_backend(None, name, device, dtype)
 
 
 def _library_name(namespace: Any) -> str:

@@ -23,9 +23,9 @@ from entropice_core.espa.training import Jobs, Program
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
-VERSION = "espa-search-1"
+VERSION = "espa-search-2"
 _FITS = ("W", "S", "Lambda", "live", "converged")
-_JOBS = ("fold", "restart", "eps_c", "eps_w")
+_JOBS = ("fold", "restart", "eps_c", "eps_w", "mi_prior")
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,29 @@
 What must not be here: the search itself (``search.py``), spatial folds (any splitter with groups is accepted).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.model_selection import StratifiedKFold, check_cv
 from sklearn.utils import check_random_state
 
 from entropice_core.espa.backend import choose_backend
 from entropice_core.espa.calibration import Calibration, fit_calibration
 from entropice_core.espa.estimator import ESPAInput
-from entropice_core.espa.held_out import held_out_probabilities, smoothed
+from entropice_core.espa.held_out import FLOOR, smoothed
 from entropice_core.espa.members import Member, build_predictor, members_of
+from entropice_core.espa.predictor import adjust_probabilities
+from entropice_core.espa.read_outs import WAYS, LogLinear, held_out_ways, log_linear_tables
 from entropice_core.espa.search import Candidate, Grid, Plan, Progress, search, table
 from entropice_core.espa.training import Jobs, Program, Settings, TrainingRows
 from entropice_core.espa.validation import DataError, check_search, check_weights
+from entropice_core.espa.workers import open_workers
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
@@ -35,29 +39,38 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
 
     Parameters
     ----------
-    n_clusters, eps_c, eps_w, tau, alpha : sequences
+    n_clusters, eps_c, eps_w, mi_prior, tau, alpha : sequences
         Values to combine. ``tau`` and ``alpha`` are applied after training; the training itself uses the smallest
         ``alpha``.
     cv : None, int, splitter or iterable of (train, test)
         None: stratified, five folds or as many as the rarest class has rows. A splitter may use ``groups``.
-    n_models : int, default 1
-        Number of the best configurations that are refitted and averaged.
-    n_init : int, default 8
+    n_models : int, optional
+        Number of the best configurations that are refitted and averaged; 1 when not given.
+    n_init : int, default 16
     n_average : int, default 4
         Restarts of lowest loss that are averaged in each configuration.
-    keep : float in (0, 1], default 0.25
-        Share of the configurations that are run to the end; 1 turns the early removal off.
+    keep : float in (0, 1], optional
+        Share of the configurations that are run to the end; 0.25 when not given, 1 turns the early removal off.
     n_screen : int, default 4
         Restarts used to decide which.
-    n_swaps : int, default 0
-        Rounds of moves that leave poor optima, for fits that are run to the end; as in the classifier.
+    n_swaps : int, default 2
+        Rounds of moves that leave poor optima, as in the classifier, for the best configurations (twice ``n_models``).
+        Their scores without the moves stay in the table, and the better of both is taken.
+    log_linear : bool, optional
+        Try log-linear class tables too (``log_linear.py``) and keep them where held-out rows prefer them; False when
+        not given. They are often better where classes have straight borders, and less readable.
     calibrate : bool, default True
         Fit one power and a bias per class to the held-out probabilities.
     folder : str or Path, optional
         Finished parts are kept here; an interrupted search goes on where it stopped.
     progress : callable, optional
         Called with a ``Progress`` after each part.
-    eps_a, unbias, scaling, class_weight, mi_prior, mi_start, init, max_iter, tol, missing, backend, device, dtype,
+    n_jobs : int, optional
+        Threads that compute parts of the search; 1 when not given, -1 for all cores. The result is the same.
+    client : dask.distributed.Client, optional
+        Its workers compute the parts, on whatever device each of them sees; the rows are sent to each of them once.
+        The result is the same as in one process.
+    eps_a, unbias, scaling, class_weight, mi_start, init, max_iter, tol, missing, backend, device, dtype,
     random_state
         As in :class:`~entropice_core.espa.ESPAClassifier`.
 
@@ -72,6 +85,8 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         Configurations tried, and run to the end.
     held_out_probabilities_ : (T, M) float64
         Of the averaged configurations before calibration; NaN in rows that were never held out.
+    read_out_ : LogLinear or None
+        How class probabilities are read from the boxes; None: counted.
     calibration_ : Calibration
     n_iter_ : int
         Sweeps of the longest of the final fits.
@@ -79,29 +94,34 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         As in the classifier.
     """
 
+    _when_not_given: ClassVar[dict[str, Any]] = {"n_models": 1, "keep": 0.25, "log_linear": False}
+
     def __init__(
         self,
         n_clusters: Iterable[int] = (8, 16, 32),
         *,
         eps_c: Iterable[float] = (0.1, 0.3, 1.0),
         eps_w: Iterable[float] = (0.15, 0.5, 1.5),
+        mi_prior: Iterable[float] = (0.0, 1.0),
         tau: Iterable[float | None] = (0.0, 0.1, 0.2, 0.4),
         alpha: Iterable[float] = (0.5, 1.0, 2.0, 4.0),
         cv: Any = None,
-        n_models: int = 1,
-        n_init: int = 8,
+        n_models: int | None = None,
+        n_init: int = 16,
         n_average: int = 4,
-        keep: float = 0.25,
+        keep: float | None = None,
         n_screen: int = 4,
-        n_swaps: int = 0,
+        n_swaps: int = 2,
+        log_linear: bool | None = None,
         calibrate: bool = True,
         folder: str | Path | None = None,
         progress: Callable[[Progress], None] | None = None,
+        n_jobs: int | None = None,
+        client: Any = None,
         eps_a: float = 0.0,
         unbias: bool = True,
         scaling: str = "standard",
         class_weight: Any = None,
-        mi_prior: float = 0.0,
         mi_start: float = 0.5,
         init: str = "balanced",
         max_iter: int = 200,
@@ -115,6 +135,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         self.n_clusters = n_clusters
         self.eps_c = eps_c
         self.eps_w = eps_w
+        self.mi_prior = mi_prior
         self.tau = tau
         self.alpha = alpha
         self.cv = cv
@@ -124,14 +145,16 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         self.keep = keep
         self.n_screen = n_screen
         self.n_swaps = n_swaps
+        self.log_linear = log_linear
         self.calibrate = calibrate
         self.folder = folder
         self.progress = progress
+        self.n_jobs = n_jobs
+        self.client = client
         self.eps_a = eps_a
         self.unbias = unbias
         self.scaling = scaling
         self.class_weight = class_weight
-        self.mi_prior = mi_prior
         self.mi_start = mi_start
         self.init = init
         self.max_iter = max_iter
@@ -144,7 +167,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Search, refit and calibrate on X (T, D), y (T,), row weights (T,) and groups (T,) for the splitter."""
-        parameters = self.get_params(deep=False)
+        parameters = self._given_parameters()
         grid = _grid(parameters)
         check_search(parameters, grid)
         backend = choose_backend(X, self.backend, self.device, self.dtype)
@@ -152,22 +175,38 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         weights = check_weights(sample_weight, len(X))
         data = TrainingRows.select(X, y, weights)
         splits = _splits(self.cv, X, y, weights, groups, data)
-        settings = Settings.of({**parameters, "n_clusters": max(grid.n_clusters)})
+        settings = Settings.of({**parameters, "n_clusters": max(grid.n_clusters), "mi_prior": max(grid.mi_prior)})
         random = check_random_state(self.random_state)
         program = Program(data, settings, random, backend, [train for train, _ in splits])
-        plan = Plan(grid, self.n_average, self.keep, self.n_models, self.n_screen)
+        plan = Plan(grid, self.n_average, parameters["keep"], parameters["n_models"], self.n_screen)
         tests = [test for _, test in splits]
         folder = None if self.folder is None else Path(self.folder)
-        candidates = search(program, tests, plan, folder=folder, progress=self.progress)
+        with open_workers(program, self.n_jobs, self.client) as workers:
+            candidates = search(program, tests, plan, workers=workers, folder=folder, progress=self.progress)
+            chosen = _best_configurations(candidates, plan.n_keep_least)
+            ways = WAYS if parameters["log_linear"] else WAYS[:1]
+            held = dict(workers.compute(partial(held_out_ways, tests, ways), chosen))
+            kept = np.flatnonzero(weights > 0)
+            self.read_out_ = self._choose_way(program, [held[number] for number in sorted(held)], ways, kept, len(X))
+            refits = dict(workers.compute(partial(_refit, plan, self.read_out_), chosen))
         self._remember(candidates, plan)
-        chosen = _best_configurations(candidates, self.n_models)
-        self.calibration_ = self._calibrated(program, chosen, tests, np.flatnonzero(weights > 0), len(X))
-        refits = [_refit(program, candidate, plan) for candidate in chosen]
-        members = [member for refit, _ in refits for member in refit]
-        self.n_iter_ = max(sweeps for _, sweeps in refits)
-        self.predictor_ = build_predictor(program, members, self.calibration_.power, self.calibration_.bias)
+        members = [member for number in sorted(refits) for member in refits[number][0]]
+        self.n_iter_ = max(sweeps for _, sweeps in refits.values())
+        found, is_log_linear = self.calibration_, self.read_out_ is not None
+        self.predictor_ = build_predictor(program, members, found.power, found.bias, log_linear=is_log_linear)
         self.classes_, self.backend_ = data.classes, backend.describe()
         return self
+
+    def __sklearn_clone__(self) -> Self:
+        """Copy the parameters; a client has a connection, which cannot be copied, and is shared."""
+        parameters = self.get_params(deep=False)
+        shared = parameters.pop("client")
+        return type(self)(**{name: clone(value, safe=False) for name, value in parameters.items()}, client=shared)
+
+    def _given_parameters(self) -> dict[str, Any]:
+        """Parameters with what stands for those that are not given."""
+        given = {name: value for name, value in self.get_params(deep=False).items() if value is not None}
+        return {**self.get_params(deep=False), **self._when_not_given, **given}
 
     def _remember(self, candidates: list[Candidate], plan: Plan) -> None:
         best = candidates[0]
@@ -176,79 +215,54 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
             "n_clusters": best.configuration.n_clusters,
             "eps_c": best.configuration.eps_c,
             "eps_w": best.configuration.eps_w,
+            "mi_prior": best.configuration.mi_prior,
             "tau": best.tau,
             "alpha": best.alpha,
         }
         self.best_score_ = -best.log_loss
-        finished = {candidate.configuration for candidate in candidates if candidate.stage == "full"}
+        finished = {candidate.configuration for candidate in candidates if candidate.stage != "screen"}
         self.n_configurations_ = {"tried": len(plan.grid.configurations()), "run to the end": len(finished)}
 
-    def _calibrated(
-        self, program: Program, chosen: list[Candidate], tests: list[Integers], kept: Integers, n_rows: int
-    ) -> Calibration:
-        """Average the held-out probabilities of the chosen configurations and fit power and biases to them."""
-        total = np.zeros((len(program.data.codes), len(program.data.classes)))
-        for candidate in chosen:
-            part, count = held_out_probabilities(program, candidate.members, tests, candidate.tau, candidate.alpha)
-            total += part
-        seen = count > 0
-        mean = total[seen] / (len(chosen) * count[seen])[:, None]
-        self.held_out_probabilities_ = np.full((n_rows, total.shape[1]), np.nan)
-        self.held_out_probabilities_[kept[seen]] = mean
-        if not self.calibrate:
-            return Calibration(1.0, np.zeros(total.shape[1]))
-        return fit_calibration(mean, program.data.codes[seen], program.data.weights[seen])
+    def _choose_way(
+        self,
+        program: Program,
+        held: list[tuple[Floats, Integers]],
+        ways: Sequence[LogLinear | None],
+        kept: Integers,
+        n_rows: int,
+    ) -> LogLinear | None:
+        """Average the held-out probabilities of the chosen configurations, calibrate, and keep the best way."""
+        times = held[0][1]
+        seen = times > 0
+        codes, weights = program.data.codes[seen], program.data.weights[seen]
+        best = np.inf
+        for number, way in enumerate(ways):
+            mean = sum(sums[number, seen] for sums, _ in held) / (len(held) * times[seen])[:, None]
+            calibration = Calibration(1.0, np.zeros(mean.shape[1]))
+            if self.calibrate:
+                calibration = fit_calibration(mean, codes, weights)
+            adjusted = adjust_probabilities(mean, calibration.power, calibration.bias)
+            surprise = -np.log(np.maximum(adjusted[np.arange(len(codes)), codes], FLOOR))
+            loss = float(weights @ surprise) / float(weights.sum())
+            if loss < best:
+                best, chosen, self.calibration_ = loss, way, calibration
+                self.held_out_probabilities_ = np.full((n_rows, mean.shape[1]), np.nan)
+                self.held_out_probabilities_[kept[seen]] = mean
+        return chosen
 
 
 class ESPAEnsemble(ESPASearch):
     """ESPASearch that averages several good configurations; better probabilities, less readable.
 
-    Parameters
-    ----------
-    n_models : int, default 8
-    **parameters
-        As in :class:`ESPASearch`.
+    All parameters are those of :class:`ESPASearch`; only what ``n_models``, ``keep`` and ``log_linear`` are when they
+    are not given differs: 8, 0.34 and True.
     """
 
-    def __init__(
-        self,
-        n_clusters: Iterable[int] = (8, 16, 32),
-        *,
-        eps_c: Iterable[float] = (0.1, 0.3, 1.0),
-        eps_w: Iterable[float] = (0.15, 0.5, 1.5),
-        tau: Iterable[float | None] = (0.0, 0.1, 0.2, 0.4),
-        alpha: Iterable[float] = (0.5, 1.0, 2.0, 4.0),
-        cv: Any = None,
-        n_models: int = 8,
-        n_init: int = 8,
-        n_average: int = 4,
-        keep: float = 0.34,
-        n_screen: int = 4,
-        n_swaps: int = 0,
-        calibrate: bool = True,
-        folder: str | Path | None = None,
-        progress: Callable[[Progress], None] | None = None,
-        eps_a: float = 0.0,
-        unbias: bool = True,
-        scaling: str = "standard",
-        class_weight: Any = None,
-        mi_prior: float = 0.0,
-        mi_start: float = 0.5,
-        init: str = "balanced",
-        max_iter: int = 200,
-        tol: float = 1e-6,
-        missing: str = "error",
-        backend: str = "auto",
-        device: str = "auto",
-        dtype: str = "float64",
-        random_state: Any = None,
-    ) -> None:
-        own = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        super().__init__(**own)
+    _when_not_given: ClassVar[dict[str, Any]] = {"n_models": 8, "keep": 0.34, "log_linear": True}
 
 
 def _grid(parameters: dict[str, Any]) -> Grid:
-    names = ("n_clusters", "eps_c", "eps_w", "tau", "alpha")
+    names = ("n_clusters", "eps_c", "eps_w", "mi_prior", "tau", "alpha")
     return Grid(**{name: _values(parameters[name]) for name in names})
 
 
@@ -295,12 +309,12 @@ def _best_configurations(candidates: list[Candidate], n_models: int) -> list[Can
     """Best combination of each of the ``n_models`` best configurations that were run to the end."""
     best: dict[Any, Candidate] = {}
     for candidate in candidates:
-        if candidate.stage == "full":
+        if candidate.stage != "screen":
             best.setdefault(candidate.configuration, candidate)
     return list(best.values())[:n_models]
 
 
-def _refit(program: Program, candidate: Candidate, plan: Plan) -> tuple[list[Member], int]:
+def _refit(plan: Plan, way: LogLinear | None, program: Program, candidate: Candidate) -> tuple[list[Member], int]:
     """Fit all rows with the chosen configuration; keep the restarts of lowest loss, and say how long they took."""
     configuration = candidate.configuration
     jobs = Jobs.restarts_of_all_rows(
@@ -309,11 +323,16 @@ def _refit(program: Program, candidate: Candidate, plan: Plan) -> tuple[list[Mem
         configuration.eps_c,
         configuration.eps_w,
         program.settings.n_init,
+        configuration.mi_prior,
     )
-    result = program.run(jobs)
+    result = program.run(jobs, swaps=candidate.stage == "moved")
     best = np.argsort(result.losses, kind="stable")[: plan.n_average]
     jobs, result = jobs.take(best), result.take(best)
     readout = program.read(jobs, result)
-    readout = replace(readout, Lambda=smoothed(readout, program, jobs, candidate.alpha))
-    members = members_of(result, readout, candidate.tau, program.settings.eps_a)
+    if way is None:
+        Lambda, tau = smoothed(readout, program, jobs, candidate.alpha), candidate.tau
+    else:
+        Lambda = log_linear_tables(program, jobs, result, readout, way=way, alpha=candidate.alpha)
+        tau = way.width
+    members = members_of(result, replace(readout, Lambda=Lambda), tau, program.settings.eps_a)
     return members, max(len(curve) for curve in result.curves)

@@ -282,7 +282,8 @@ class ESPAClassifier(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore
     def _train(self, X: NDArray[Any], data: TrainingRows, weights: Floats, backend: Backend) -> Self:
         parameters = self.get_params(deep=False)
         program = Program(data, Settings.of(parameters), check_random_state(self.random_state), backend)
-        jobs = Jobs.restarts_of_all_rows(self.n_clusters, self.alpha, self.eps_c, self.eps_w, self.n_init)
+        temperatures = (self.eps_c, self.eps_w, self.n_init, self.mi_prior)
+        jobs = Jobs.restarts_of_all_rows(self.n_clusters, self.alpha, *temperatures)
         result = program.run(jobs)
         best = np.argsort(result.losses, kind="stable")[: self.n_average]
         chosen = result.take(best)

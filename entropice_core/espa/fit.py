@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropice_core.espa.backend import Array, Backend
+from entropice_core.espa.host_pass import HardSums
 from entropice_core.espa.objective import evaluate_loss
 from entropice_core.espa.rows import Rows
 from entropice_core.espa.steps import (
@@ -19,6 +20,7 @@ from entropice_core.espa.steps import (
     class_costs,
     cost_operator,
     dispersion,
+    split_statistics,
     update_centroids,
     update_probabilities,
     update_weights,
@@ -68,11 +70,19 @@ class FitResult:
         return FitResult(**parts, curves=curves, instance_weights=learnt)
 
 
-def sweep_once(rows: Rows, problem: Problem, parameters: Parameters, *, soft: bool) -> tuple[Parameters, Array]:
-    """Gamma, pruning, W, S, Lambda; return the new parameters and the loss (B,)."""
+def sweep_once(
+    rows: Rows, problem: Problem, parameters: Parameters, *, soft: bool, sums: HardSums | None = None
+) -> tuple[Parameters, Array]:
+    """Gamma, pruning, W, S, Lambda; return the new parameters and the loss (B,).
+
+    ``sums`` remember the affiliations of the sweep before; without them all rows are summed.
+    """
     xp = rows.backend.xp
     operator = assignment_operator(rows, problem, parameters, use_labels=True)
-    statistics = pass_over_rows(rows, operator, problem.fold, problem.eps_a if soft else None).statistics
+    if sums is None:
+        statistics = pass_over_rows(rows, operator, problem.fold, problem.eps_a if soft else None).statistics
+    else:
+        statistics = split_statistics(rows.layout, sums.assign(operator), np.zeros(len(operator)))
     updated = update_parameters(xp, problem, parameters, statistics)
     return updated, evaluate_loss(xp, problem, updated, statistics).total
 
@@ -102,8 +112,9 @@ def run_fits(
     active = np.arange(len(floor))
     previous = np.full(len(floor), np.inf)
     parameters = start
+    sums = HardSums(rows, problem.fold, start.live.shape[1]) if backend.is_numpy and not soft else None
     for _ in range(max_iter):
-        parameters, loss = sweep_once(rows, problem, parameters, soft=soft)
+        parameters, loss = sweep_once(rows, problem, parameters, soft=soft, sums=sums)
         current = backend.to_host(loss)
         ledger.note(active, current)
         settled = previous - current <= tol * np.maximum(np.abs(current), floor[active])
@@ -116,6 +127,8 @@ def run_fits(
             return ledger.result()
         index = backend.integers(keep)
         problem, parameters = problem.take(xp, index), parameters.take(xp, index)
+        if sums is not None:
+            sums.take(keep)
         active, previous = active[keep], previous[keep]
     ledger.store(active, parameters, None)
     return ledger.result()

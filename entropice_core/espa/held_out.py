@@ -91,6 +91,14 @@ def _chunks(program: Program, test: Integers, operator: Array) -> Iterator[Integ
 def _blend(program: Program, rows: Integers, operator: Array, temperature: Floats, tables: Floats) -> Floats:
     """(n, B, columns of tables): affiliations of the rows times the tables (B, K, columns)."""
     backend, xp = program.backend, program.backend.xp
+    affiliation = _affiliations(program, rows, operator, temperature)
+    mixed = xp.matmul(xp.permute_dims(affiliation, (1, 0, 2)), backend.numbers(tables))
+    return np.swapaxes(backend.to_host(mixed), 0, 1)
+
+
+def _affiliations(program: Program, rows: Integers, operator: Array, temperature: Floats) -> Array:
+    """(n, B, K) affiliations of rows without labels; temperature (B,), 0 = the nearest cluster only."""
+    backend, xp = program.backend, program.backend.xp
     cost = block_costs(xp, program.rows.gather(rows), operator)
     soft = np.where(temperature > 0, temperature, 1.0)
     affiliation = soften(xp, cost, backend.numbers(soft))
@@ -99,8 +107,16 @@ def _blend(program: Program, rows: Integers, operator: Array, temperature: Float
         nearest = xp.astype(xp.argmin(cost, axis=-1)[:, :, None] == numbers[None, None, :], xp.float64)
         is_hard = backend.integers(temperature <= 0) > 0
         affiliation = xp.where(is_hard[None, :, None], nearest, affiliation)
-    mixed = xp.matmul(xp.permute_dims(affiliation, (1, 0, 2)), backend.numbers(tables))
-    return np.swapaxes(backend.to_host(mixed), 0, 1)
+    return affiliation
+
+
+def affiliations(
+    program: Program, jobs: Jobs, result: FitResult, readout: Readout, temperature: Floats, rows: Integers
+) -> Floats:
+    """(n, B, K) affiliations of the named rows in B fits, without their labels, on the host."""
+    operator = _operator(program, jobs, result, readout)
+    parts = [_affiliations(program, some, operator, temperature) for some in _chunks(program, rows, operator)]
+    return np.concatenate([program.backend.to_host(part) for part in parts])
 
 
 def held_out_losses(

@@ -156,6 +156,8 @@ def explain_row(predictor: Predictor, names: list[str], x: Floats, member: int =
     distance = terms.sum(axis=1)
     order = np.argsort(distance, kind="stable")
     affiliation = _affiliations(distance, float(predictor.temperature[member]))
+    full = np.zeros(predictor.live.shape[1])
+    full[boxes] = affiliation
     nearest, rival = int(order[0]), int(order[1]) if len(order) > 1 else None
     Lambda = predictor.class_probabilities[member][boxes]
     columns = [str(name) for name in predictor.classes.tolist()]
@@ -167,7 +169,7 @@ def explain_row(predictor: Predictor, names: list[str], x: Floats, member: int =
         rival=None if rival is None else int(boxes[rival]),
         features=_feature_frame(predictor, names, x, member, (terms, boxes, nearest, rival)),
         boxes=shown.iloc[order].set_index("box"),
-        path=_path(predictor, x, Lambda[nearest], affiliation @ Lambda, columns),
+        path=_path(predictor, x, Lambda[nearest], predictor.mix(full[None, :], member)[0], columns),
     )
 
 

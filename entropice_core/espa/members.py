@@ -36,7 +36,9 @@ def members_of(result: FitResult, readout: Readout, tau: float | None, eps_a: fl
     ]
 
 
-def build_predictor(program: Program, members: Sequence[Member], power: float, class_bias: Floats) -> Predictor:
+def build_predictor(
+    program: Program, members: Sequence[Member], power: float, class_bias: Floats, *, log_linear: bool = False
+) -> Predictor:
     """Average members that were fitted on all rows."""
     data, settings, fold = program.data, program.settings, program.folds[0]
     K = max(len(member.S) for member in members)
@@ -57,4 +59,5 @@ def build_predictor(program: Program, members: Sequence[Member], power: float, c
         class_bias=class_bias,
         decision_weights=class_factors(settings.class_weight, data.classes, fold.frequency),
         masked=settings.missing == "mask",
+        log_linear=log_linear,
     )

@@ -5,22 +5,25 @@ be read and used without it. It is stored as named arrays and JSON: nothing in a
 What must not be here: files (the caller writes npz and JSON), training.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from entropice_core.errors import SchemaError
 from entropice_core.espa.backend import Array, Backend
 from entropice_core.espa.rows import Rows
 from entropice_core.espa.scaling import Scaling
-from entropice_core.espa.steps import cost_operator
+from entropice_core.espa.steps import DELTA, cost_operator
 from entropice_core.espa.sweep import soften
 
 Floats = NDArray[np.float64]
-SCHEMA = "espa-predictor-1"
+SCHEMA = "espa-predictor-2"
 _FLOATS = ("center", "scale", "metric", "centroids", "class_probabilities", "temperature", "power", "class_bias")
 _ARRAYS = (*_FLOATS, "decision_weights", "live", "classes")
 
@@ -28,6 +31,8 @@ _ARRAYS = (*_FLOATS, "decision_weights", "live", "classes")
 @dataclass(frozen=True)
 class Predictor:
     """P(m | x) = mean over members of sum_k Gamma_k(x) Lambda_km, sharpened by a power and biased per class.
+
+    With ``log_linear`` the logarithms of Lambda are mixed instead: softmax over m of sum_k Gamma_k(x) log Lambda_km.
 
     Attributes
     ----------
@@ -48,6 +53,7 @@ class Predictor:
         What ``predict`` multiplies the probabilities by before it takes the largest: costs of missing a class.
     masked : bool
         Whether missing values are left out of the distances (otherwise they are refused by the caller).
+    log_linear : bool
     """
 
     classes: NDArray[Any]
@@ -62,12 +68,22 @@ class Predictor:
     class_bias: Floats
     decision_weights: Floats
     masked: bool = False
+    log_linear: bool = False
+
+    def mix(self, affiliation: Floats, member: int) -> Floats:
+        """(n, M) class probabilities of a member from the affiliations (n, K) of rows to its boxes."""
+        table = self.class_probabilities[member]
+        if not self.log_linear:
+            blend: Floats = affiliation @ table
+            return blend
+        mixed: Floats = np.asarray(softmax(affiliation @ np.log(np.maximum(table, DELTA)), axis=1))
+        return mixed
 
     def predict_proba(self, X: NDArray[Any], backend: Backend) -> Floats:
         """(T, M) probabilities of X (T, D) in input units."""
         rows = self._rows(X, backend)
         operator = self._operator(rows)
-        parts = [self._block(rows, operator, *span) for span in rows.ranges(self.live.size)]
+        parts = rows.with_room(lambda: [self._block(rows, operator, *span) for span in rows.ranges(self.live.size)])
         mean = np.concatenate(parts) if parts else np.zeros((0, len(self.classes)))
         return adjust_probabilities(mean, float(self.power[0]), self.class_bias)
 
@@ -98,7 +114,8 @@ class Predictor:
         """Return named arrays (no objects) and JSON-able metadata from which :meth:`from_arrays` rebuilds this."""
         arrays = {name: np.array(getattr(self, name)) for name in _ARRAYS}
         arrays["classes"] = _plain(self.classes)
-        return arrays, {"schema": SCHEMA, "masked": self.masked}
+        meta = {"schema": SCHEMA, "masked": self.masked, "log_linear": self.log_linear}
+        return arrays, {**meta, "digest": _digest(arrays, meta)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> "Predictor":
@@ -112,7 +129,9 @@ class Predictor:
             raise SchemaError(f"The stored eSPA model lacks the arrays {', '.join(missing)}; store it again.")
         chosen = {name: np.asarray(arrays[name]) for name in _ARRAYS}
         _check_shapes(chosen)
-        return cls(**chosen, masked=bool(meta["masked"]))
+        if _digest(chosen, meta) != meta.get("digest"):
+            raise SchemaError("The stored eSPA model is not what was stored: its digest differs; store it again.")
+        return cls(**chosen, masked=bool(meta["masked"]), log_linear=bool(meta["log_linear"]))
 
     def _rows(self, X: NDArray[Any], backend: Backend) -> Rows:
         if X.ndim != 2 or X.shape[1] != len(self.center):
@@ -148,8 +167,10 @@ class Predictor:
         temperature = backend.numbers(np.where(soft, self.temperature, 1.0))
         blend = backend.to_host(soften(xp, cost, temperature)) if soft.any() else None
         for member in range(n_members):
-            table = self.class_probabilities[member]
-            yield blend[:, member] @ table if blend is not None and soft[member] else table[nearest[:, member]]
+            if blend is not None and soft[member]:
+                yield self.mix(blend[:, member], member)
+            else:
+                yield self.class_probabilities[member][nearest[:, member]]
 
 
 def _nearest(rows: Rows, flat: Array, start: int, stop: int) -> NDArray[Any]:
@@ -182,6 +203,17 @@ def _plain(classes: NDArray[Any]) -> NDArray[Any]:
         names = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise SchemaError(f"Class labels are objects of type {names}; eSPA stores text, numbers or booleans only.")
     return classes.astype(str)
+
+
+def _digest(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> str:
+    """SHA-256 of the arrays and the metadata but for the digest itself."""
+    plain = {name: value for name, value in meta.items() if name != "digest"}
+    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {arrays[name].shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _check_shapes(arrays: dict[str, NDArray[Any]]) -> None:

@@ -6,10 +6,10 @@ affiliations with the same rows gives every statistic (sums, masses, class count
 What must not be here: clusters.
 """
 
-import copy
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,11 @@ from entropice_core.espa.backend import Array, Backend
 from entropice_core.espa.scaling import Scaling
 
 Floats = NDArray[np.float64]
+Result = TypeVar("Result")
 
 HOST_BLOCK = 262_144  # numbers of one block of costs: 2 MB, about a core's cache (measured: larger is slower)
 DEVICE_BLOCK = 134_217_728  # 1 GB of costs in float64
+SMALLEST_SHARE = 1024  # of a block; a device without room even for that is out of the question
 KEEP_BYTES = 2**31  # augmented rows up to this size are kept, larger ones are rebuilt block by block in every pass
 
 
@@ -106,6 +108,14 @@ class Rows:
         itemsize = 4 if backend.dtype == "float32" else 8
         fits = self.n_rows * self.layout.n_columns * itemsize <= keep_bytes
         self._kept: Array | None = backend.rows(self._augment(slice(0, self.n_rows))) if fits else None
+        self._shrunk = 1
+        self._singles: NDArray[np.float32] | None = None
+        self._sizes: NDArray[np.float32] | None = None
+
+    @property
+    def kept(self) -> bool:
+        """Whether the augmented rows are in memory rather than built again in every pass."""
+        return self._kept is not None
 
     def ranges(self, n_costs: int) -> Iterator[tuple[int, int]]:
         """Yield (start, stop) of blocks so small that a block of costs with ``n_costs`` columns stays bounded."""
@@ -116,7 +126,19 @@ class Rows:
     def block_size(self, n_costs: int) -> int:
         """Rows of a block when each of them has ``n_costs`` costs."""
         budget = HOST_BLOCK if self.backend.is_numpy or str(self.backend.device) == "cpu" else DEVICE_BLOCK
-        return max(64, budget // max(n_costs, self.layout.n_columns, 1))
+        return max(64, budget // self._shrunk // max(n_costs, self.layout.n_columns, 1))
+
+    def with_room(self, action: Callable[[], Result]) -> Result:
+        """Do something block by block; when the device has no room, do it again with blocks of half the size."""
+        while True:
+            try:
+                return action()
+            except self.backend.out_of_memory:
+                if self._shrunk >= SMALLEST_SHARE:
+                    raise
+                self._shrunk *= 2
+                message = f"The device has no room left; going on with blocks of 1/{self._shrunk} of the usual size."
+                warnings.warn(message, ResourceWarning, stacklevel=3)
 
     def gather(self, index: NDArray[np.intp]) -> Array:
         """Augmented rows of the given positions on the device."""
@@ -126,15 +148,45 @@ class Rows:
 
     def with_weights(self, weights: Floats) -> "Rows":
         """The same rows, not copied, under other weights (F, T)."""
-        other = copy.copy(self)
-        other.weights = self.backend.numbers(weights)
+        other = object.__new__(Rows)
+        other.__dict__.update(self.__dict__, weights=self.backend.numbers(weights))
         return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to another process without what a device holds or what can be computed again there."""
+        host = {"weights": self.backend.to_host(self.weights), "_singles": None, "_sizes": None}
+        return {**self.__dict__, **host, "_kept": self.kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.weights = self.backend.numbers(state["weights"])
+        self._kept = self.backend.rows(self._augment(slice(0, self.n_rows))) if state["_kept"] else None
 
     def block(self, start: int, stop: int) -> Array:
         """Augmented rows (stop - start, n_columns) on the device."""
         if self._kept is not None:
             return self._kept[start:stop, :]
         return self.backend.rows(self._augment(slice(start, stop)))
+
+    def single_block(self, start: int, stop: int, block: Array) -> NDArray[np.float32]:
+        """The same block in single precision, for the host; what is too large for it becomes infinite."""
+        with np.errstate(over="ignore"):
+            if self._kept is None or block.dtype == np.float32:
+                return np.asarray(block, dtype=np.float32)
+            if self._singles is None:
+                self._singles = np.asarray(self._kept, dtype=np.float32)
+            return self._singles[start:stop]
+
+    def sizes(self) -> NDArray[np.float32]:
+        """(2, T) length of the features of each row and of its other columns, for bounds on rounding, on the host."""
+        if self._sizes is None:
+            n, parts = self.layout.n_features, []
+            for start, stop in self.ranges(self.layout.n_columns):
+                squares = np.asarray(self.block(start, stop), dtype=np.float64) ** 2
+                lengths = np.sqrt([squares[:, :n].sum(1), squares[:, n:].sum(1)])
+                parts.append(np.minimum(lengths, 1e30).astype(np.float32))
+            self._sizes = np.concatenate(parts, axis=1) if parts else np.zeros((2, 0), dtype=np.float32)
+        return self._sizes
 
     def second_moments(self) -> Floats:
         """(F, D) float64: sum of w x^2 per fold in inside units, the constant of the dispersion."""

@@ -8,8 +8,9 @@ What must not be here: scikit-learn's interface, files other than the cache.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from entropice_core.espa.cache import Outcome, SearchCache
 from entropice_core.espa.fit import FitResult
 from entropice_core.espa.held_out import Members, held_out_losses
 from entropice_core.espa.training import Jobs, Program
+from entropice_core.espa.workers import Workers
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
@@ -27,15 +29,17 @@ Integers = NDArray[np.intp]
 HOST_COLUMNS = 4_000  # costs per row of one batch: more leave the cache (measured: 20 000 take twice as long)
 DEVICE_COLUMNS = 262_144
 SCREEN_SWEEPS = 10
+MOVED = 2  # times as many configurations as are averaged get the moves that leave poor optima
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a fit is given: K and the two temperatures of training."""
+    """What a fit is given: K, the two temperatures of training, and the power of the prior of W."""
 
     n_clusters: int
     eps_c: float
     eps_w: float
+    mi_prior: float
 
 
 @dataclass(frozen=True)
@@ -45,22 +49,25 @@ class Grid:
     n_clusters: tuple[int, ...]
     eps_c: tuple[float, ...]
     eps_w: tuple[float, ...]
+    mi_prior: tuple[float, ...]
     tau: tuple[float | None, ...]
     alpha: tuple[float, ...]
 
     def configurations(self) -> list[Configuration]:
         """All combinations of the training parameters, in a fixed order.
 
-        >>> len(Grid((2, 4), (0.1,), (0.5, 1.0), (0.0, 0.2), (1.0,)).configurations())
+        >>> len(Grid((2, 4), (0.1,), (0.5, 1.0), (0.0,), (0.0, 0.2), (1.0,)).configurations())
         4
         """
-        sizes, labels, weights = sorted(set(self.n_clusters)), sorted(set(self.eps_c)), sorted(set(self.eps_w))
-        return [Configuration(*values) for values in itertools.product(sizes, labels, weights)]
+        sizes, *others = (sorted(set(axis)) for axis in (self.n_clusters, self.eps_c, self.eps_w, self.mi_prior))
+        return [Configuration(int(values[0]), *values[1:]) for values in itertools.product(sizes, *others)]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to search: the grid, restarts averaged, the share kept after screening, and restarts used for screening."""
+    """How to search: the grid, restarts averaged, the share kept after screening (and how many configurations at
+    least, those that will be averaged), and restarts used for screening.
+    """
 
     grid: Grid
     n_average: int
@@ -88,8 +95,8 @@ class Candidate:
     log_loss : float
         Mean over folds, weighted by the held-out weight.
     fold_log_losses : (F,) float64
-    stage : "screen" or "full"
-        Losses of different stages are not comparable.
+    stage : "screen", "full" or "moved"
+        A few sweeps of a few restarts; all restarts to the end; the same with swaps. Screened ones are never chosen.
     members : Members
         Its fits of all folds.
     """
@@ -113,6 +120,7 @@ def search(
     tests: Sequence[Integers],
     plan: Plan,
     *,
+    workers: Workers,
     folder: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[Candidate]:
@@ -124,11 +132,14 @@ def search(
         Its folds 1..F are the training parts that belong to ``tests``.
     tests : F arrays of held-out rows
     plan : Plan
+    workers : Workers
+        Where the chunks are computed.
     folder : Path, optional
         Finished chunks are kept here and found again by what they were computed from.
     progress : callable, optional
     """
-    runner = _Runner(program, tests, plan, SearchCache(folder, program, tests) if folder else None, progress)
+    cache = SearchCache(folder, program, tests) if folder else None
+    runner = _Runner(program, tests, plan, workers, cache, progress)
     everything = plan.grid.configurations()
     n_restarts = program.settings.n_init
     n_keep = max(plan.n_keep_least, int(np.ceil(plan.keep * len(everything))))
@@ -137,11 +148,18 @@ def search(
     if n_keep < len(everything):
         screen = np.unique(np.linspace(0, n_restarts - 1, min(plan.n_screen, n_restarts)).round().astype(np.intp))
         screened = runner.score(everything, screen, "screen")
-        ranked = list(dict.fromkeys(candidate.configuration for candidate in _ranked(screened)))
-        survivors = sorted(ranked[:n_keep], key=lambda c: (c.n_clusters, c.eps_c, c.eps_w))
+        survivors = _best(screened, n_keep)
         removed = [candidate for candidate in screened if candidate.configuration not in survivors]
     finished = runner.score(survivors, np.arange(n_restarts), "full")
+    if program.settings.n_swaps:
+        finished += runner.score(_best(finished, MOVED * plan.n_keep_least), np.arange(n_restarts), "moved")
     return _ranked(finished) + _ranked(removed)
+
+
+def _best(candidates: list[Candidate], n_keep: int) -> list[Configuration]:
+    """Return the configurations with the best scores, in the order of the grid."""
+    ranked = list(dict.fromkeys(candidate.configuration for candidate in _ranked(candidates)))
+    return sorted(ranked[:n_keep], key=astuple)
 
 
 def _ranked(candidates: list[Candidate]) -> list[Candidate]:
@@ -149,7 +167,8 @@ def _ranked(candidates: list[Candidate]) -> list[Candidate]:
 
     def key(candidate: Candidate) -> tuple[float, ...]:
         c = candidate.configuration
-        return (candidate.log_loss, c.n_clusters, c.eps_c, -c.eps_w, -candidate.alpha, -(candidate.tau or 0.0))
+        read_out = (-candidate.alpha, -(candidate.tau or 0.0))
+        return (candidate.log_loss, c.n_clusters, c.eps_c, -c.eps_w, c.mi_prior, *read_out)
 
     return sorted(candidates, key=key)
 
@@ -162,26 +181,25 @@ class _Runner:
         program: Program,
         tests: Sequence[Integers],
         plan: Plan,
+        workers: Workers,
         cache: SearchCache | None,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self._program, self._tests, self._plan = program, tests, plan
-        self._cache, self._progress = cache, progress
+        self._workers, self._cache, self._progress = workers, cache, progress
         self._shares = np.array([program.data.weights[test].sum() for test in tests])
         self._shares = self._shares / self._shares.sum()
 
     def score(self, configurations: list[Configuration], restarts: Integers, stage: str) -> list[Candidate]:
-        candidates: list[Candidate] = []
         chunks = self._chunks(configurations, len(restarts))
-        done = 0
-        for chunk in chunks:
-            outcome = self._outcome(chunk, restarts, stage)
-            candidates += self._candidates(chunk, outcome, stage)
-            done += len(chunk)
+        scored: dict[int, list[Candidate]] = {}
+        for number, outcome in self._outcomes([Chunk(tuple(chunk), restarts, stage) for chunk in chunks]):
+            scored[number] = self._candidates(chunks[number], outcome, stage)
             if self._progress is not None:
-                best = min(candidate.log_loss for candidate in candidates)
+                done = sum(len(chunks[finished]) for finished in scored)
+                best = min(candidate.log_loss for found in scored.values() for candidate in found)
                 self._progress(Progress(stage, done, len(configurations), best))
-        return candidates
+        return [candidate for number in sorted(scored) for candidate in scored[number]]
 
     def _chunks(self, configurations: list[Configuration], n_restarts: int) -> list[list[Configuration]]:
         """Consecutive configurations of one K whose batch stays within the column limit."""
@@ -194,39 +212,23 @@ class _Runner:
             chunks += [same[i : i + size] for i in range(0, len(same), size)]
         return chunks
 
-    def _outcome(self, chunk: list[Configuration], restarts: Integers, stage: str) -> Outcome:
-        if self._cache is None:
-            return self._compute(chunk, restarts, stage)
-        key = self._cache.key(chunk, restarts, stage, self._plan)
-        found = self._cache.load(key)
-        if found is None:
-            found = self._compute(chunk, restarts, stage)
-            self._cache.save(key, found)
-        return found
-
-    def _compute(self, chunk: list[Configuration], restarts: Integers, stage: str) -> Outcome:
-        program, plan = self._program, self._plan
-        jobs = self._jobs(chunk, restarts)
-        result = program.run(jobs, SCREEN_SWEEPS if stage == "screen" else None)
-        best = self._best_restarts(result, len(restarts))
-        n_iter = np.array([len(curve) for curve in result.curves])
-        chosen, jobs = result.take(best), jobs.take(best)
-        members = Members(jobs, _short(chosen), program.read(jobs, chosen), len(chunk), len(self._tests))
-        losses = held_out_losses(program, members, self._tests, plan.grid.tau, plan.grid.alpha)
-        return Outcome(members, losses, n_iter.reshape(len(chunk), -1).mean(axis=1))
-
-    def _jobs(self, chunk: list[Configuration], restarts: Integers) -> Jobs:
-        """All fits of a chunk: configurations x folds x restarts."""
-        n_folds = len(self._tests)
-        c, f, r = (axis.reshape(-1) for axis in np.indices((len(chunk), n_folds, len(restarts))))
-        eps_c, eps_w = np.array([x.eps_c for x in chunk])[c], np.array([x.eps_w for x in chunk])[c]
-        return Jobs(chunk[0].n_clusters, min(self._plan.grid.alpha), f + 1, restarts[r], eps_c, eps_w)
-
-    def _best_restarts(self, result: FitResult, n_restarts: int) -> Integers:
-        """Indices of the restarts of lowest loss in each configuration and fold."""
-        losses = result.losses.reshape(-1, n_restarts)
-        order = np.argsort(losses, axis=1, kind="stable")[:, : self._plan.n_average]
-        return (order + n_restarts * np.arange(len(losses))[:, None]).reshape(-1)
+    def _outcomes(self, chunks: list["Chunk"]) -> Iterator[tuple[int, Outcome]]:
+        """Chunks that are in the folder, then the others as they are finished."""
+        cache = self._cache
+        keys = [cache.key(c.configurations, c.restarts, c.stage, self._plan) for c in chunks] if cache else []
+        left = []
+        for number, chunk in enumerate(chunks):
+            known = cache.load(keys[number]) if cache else None
+            if known is None:
+                left.append((number, chunk))
+            else:
+                yield number, known
+        compute = partial(compute_chunk, self._tests, self._plan)
+        for place, outcome in self._workers.compute(compute, [chunk for _, chunk in left]):
+            number = left[place][0]
+            if cache is not None:
+                cache.save(keys[number], outcome)
+            yield number, outcome
 
     def _candidates(self, chunk: list[Configuration], outcome: Outcome, stage: str) -> list[Candidate]:
         grid, single = self._plan.grid, [outcome.take(c) for c in range(len(chunk))]
@@ -236,6 +238,43 @@ class _Runner:
             mean = float(self._shares @ losses)
             found.append(Candidate(chunk[c], grid.tau[t], grid.alpha[a], mean, losses, stage, single[c]))
         return found
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Configurations of one K that are fitted together, with the restarts they get."""
+
+    configurations: tuple[Configuration, ...]
+    restarts: Integers
+    stage: str
+
+
+def compute_chunk(tests: Sequence[Integers], plan: Plan, program: Program, chunk: Chunk) -> Outcome:
+    """Fit all configurations of a chunk in all folds and score the held-out rows."""
+    jobs = _jobs(chunk, plan, len(tests))
+    result = program.run(jobs, SCREEN_SWEEPS if chunk.stage == "screen" else None, swaps=chunk.stage == "moved")
+    best = _best_restarts(result, len(chunk.restarts), plan.n_average)
+    n_iter = np.array([len(curve) for curve in result.curves])
+    chosen, jobs = result.take(best), jobs.take(best)
+    n_configurations = len(chunk.configurations)
+    members = Members(jobs, _short(chosen), program.read(jobs, chosen), n_configurations, len(tests))
+    losses = held_out_losses(program, members, tests, plan.grid.tau, plan.grid.alpha)
+    return Outcome(members, losses, n_iter.reshape(n_configurations, -1).mean(axis=1))
+
+
+def _jobs(chunk: Chunk, plan: Plan, n_folds: int) -> Jobs:
+    """All fits of a chunk: configurations x folds x restarts."""
+    configurations, restarts = chunk.configurations, chunk.restarts
+    c, f, r = (axis.reshape(-1) for axis in np.indices((len(configurations), n_folds, len(restarts))))
+    each = [np.array([getattr(x, name) for x in configurations])[c] for name in ("eps_c", "eps_w", "mi_prior")]
+    return Jobs(configurations[0].n_clusters, min(plan.grid.alpha), f + 1, restarts[r], *each)
+
+
+def _best_restarts(result: FitResult, n_restarts: int, n_average: int) -> Integers:
+    """Indices of the restarts of lowest loss in each configuration and fold."""
+    losses = result.losses.reshape(-1, n_restarts)
+    order = np.argsort(losses, axis=1, kind="stable")[:, :n_average]
+    return (order + n_restarts * np.arange(len(losses))[:, None]).reshape(-1)
 
 
 def _short(result: FitResult) -> FitResult:
@@ -251,6 +290,7 @@ def table(candidates: Sequence[Candidate]) -> dict[str, NDArray[Any]]:
         "n_clusters": [c.configuration.n_clusters for c in candidates],
         "eps_c": [c.configuration.eps_c for c in candidates],
         "eps_w": [c.configuration.eps_w for c in candidates],
+        "mi_prior": [c.configuration.mi_prior for c in candidates],
         "tau": [np.nan if c.tau is None else c.tau for c in candidates],
         "alpha": [c.alpha for c in candidates],
         "log_loss": [c.log_loss for c in candidates],

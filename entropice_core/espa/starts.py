@@ -20,7 +20,7 @@ RELEVANCE_ROWS = 50_000
 
 def measure_relevance(data: TrainingRows, part: Integers, settings: Settings, random: np.random.RandomState) -> Floats:
     """(D,) mutual information of each feature with the class, nats; zeros when nobody asks for it."""
-    if settings.mi_start == 0 and settings.mi_prior == 0:
+    if settings.mi_start == 0 and not settings.mi_prior:
         return np.zeros(data.X.shape[1])
     some = at_most(part, RELEVANCE_ROWS, random)
     X, codes, weights = data.labelled(some)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csc_array
 
 from entropice_core.espa.backend import Array
+from entropice_core.espa.host_pass import HardSums
 from entropice_core.espa.rows import Rows
 from entropice_core.espa.steps import Statistics, split_statistics
 
@@ -59,6 +59,14 @@ def pass_over_rows(
         A second operator to compare the assignments with.
     keep_labels : bool
     """
+    if rows.backend.is_numpy and eps_a is None:
+        return _pass_on_host(rows, operator, fold, against, keep_labels)
+    return rows.with_room(lambda: _pass_in_blocks(rows, operator, fold, eps_a, against, keep_labels))
+
+
+def _pass_in_blocks(
+    rows: Rows, operator: Array, fold: Array, eps_a: Array | None, against: Array | None, keep_labels: bool
+) -> Pass:
     backend, xp = rows.backend, rows.backend.xp
     n_fits, n_clusters, n_columns = operator.shape
     totals = backend.numbers(np.zeros((n_fits * n_clusters, n_columns)))
@@ -119,15 +127,24 @@ def _soft_sums(xp: Any, block: Array, affiliations: Array) -> Array:
 
 
 def _hard_sums(rows: Rows, block: Array, labels: Array, weights: Array, n_clusters: int) -> Array:
-    """Sums (B K, columns) of weighted rows per cluster: sparse on the host, a product with one-hot rows elsewhere."""
-    if not rows.backend.is_numpy:
-        xp = rows.backend.xp
-        numbers = rows.backend.integers(np.arange(n_clusters))
-        chosen = xp.astype(labels[:, :, None] == numbers[None, None, :], xp.float64)
-        return _soft_sums(xp, block, chosen * weights[:, :, None])
-    n_rows, n_fits = labels.shape
-    columns = (labels + np.arange(n_fits) * n_clusters).reshape(-1)
-    starts = np.arange(0, n_rows * n_fits + 1, n_fits)
-    shape = (n_fits * n_clusters, n_rows)
-    chosen = csc_array((np.ascontiguousarray(weights).reshape(-1), columns, starts), shape=shape)
-    return (chosen @ block).astype(np.float64, copy=False)
+    """Sums (B K, columns) of weighted rows per cluster, as a product with one-hot rows."""
+    xp = rows.backend.xp
+    numbers = rows.backend.integers(np.arange(n_clusters))
+    chosen = xp.astype(labels[:, :, None] == numbers[None, None, :], xp.float64)
+    return _soft_sums(xp, block, chosen * weights[:, :, None])
+
+
+def _pass_on_host(rows: Rows, operator: Array, fold: Array, against: Array | None, keep_labels: bool) -> Pass:
+    """The same with the sums of ``host_pass.py``."""
+    n_fits, n_clusters, _ = operator.shape
+    every_row = keep_labels or against is not None
+    sums = HardSums(rows, fold, n_clusters, every_row=every_row)
+    statistics = split_statistics(rows.layout, sums.assign(operator), np.zeros(n_fits))
+    labels = sums.labels().T if every_row else None
+    disagreement = np.zeros(n_fits)
+    if against is not None and labels is not None:
+        other = HardSums(rows, fold, n_clusters, every_row=True)
+        other.assign(against)
+        moved = (other.labels() != labels.T) * rows.weights[fold]
+        disagreement = moved.sum(axis=1)
+    return Pass(statistics, disagreement, labels.astype(np.intp) if keep_labels and labels is not None else None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from entropice_core.espa.backend import Backend
 from entropice_core.espa.fit import FitResult, Readout, read_out, run_fits
@@ -48,9 +49,10 @@ class Fold:
     total : float
         Sum of the weights, in rows.
     frequency, class_factor : (M,)
-    metric, log_prior : (D,)
-    prior_W : (D,)
-        W when its temperature is infinite.
+    metric : (D,)
+    relevance : (D,)
+        Mutual information of each feature with the class, nats.
+    varies : (D,) bool
     W, S, live : (R, D), (R, K, D) in units of the program, (R, K) bool
         Where the restarts begin.
     """
@@ -59,8 +61,8 @@ class Fold:
     frequency: Floats
     class_factor: Floats
     metric: Floats
-    log_prior: Floats
-    prior_W: Floats
+    relevance: Floats
+    varies: NDArray[np.bool_]
     W: Floats
     S: Floats
     live: NDArray[np.bool_]
@@ -68,7 +70,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Jobs:
-    """Fits to run together: fold, restart, eps_c, eps_w, all (B,); they share K and alpha."""
+    """Fits to run together: fold, restart, eps_c, eps_w, mi_prior, all (B,); they share K and alpha."""
 
     n_clusters: int
     alpha: float
@@ -76,17 +78,20 @@ class Jobs:
     restart: Integers
     eps_c: Floats
     eps_w: Floats
+    mi_prior: Floats
 
     def take(self, index: Integers) -> "Jobs":
         """Keep the jobs named by ``index``, in its order."""
-        parts = (self.fold[index], self.restart[index], self.eps_c[index], self.eps_w[index])
+        parts = (getattr(self, name)[index] for name in ("fold", "restart", "eps_c", "eps_w", "mi_prior"))
         return Jobs(self.n_clusters, self.alpha, *parts)
 
     @classmethod
-    def restarts_of_all_rows(cls, n_clusters: int, alpha: float, eps_c: float, eps_w: float, n_init: int) -> "Jobs":
+    def restarts_of_all_rows(
+        cls, n_clusters: int, alpha: float, eps_c: float, eps_w: float, n_init: int, mi_prior: float = 0.0
+    ) -> "Jobs":
         """All restarts of one configuration on the whole data set."""
-        zeros = np.zeros(n_init, dtype=np.intp)
-        return cls(n_clusters, alpha, zeros, np.arange(n_init), np.full(n_init, eps_c), np.full(n_init, eps_w))
+        fold, restart = np.zeros(n_init, dtype=np.intp), np.arange(n_init)
+        return cls(n_clusters, alpha, fold, restart, *(np.full(n_init, value) for value in (eps_c, eps_w, mi_prior)))
 
 
 class Program:
@@ -133,14 +138,14 @@ class Program:
         """How many clusters could be seeded; smaller than asked for when rows repeat."""
         return int(self.folds[0].live.sum(1).max())
 
-    def run(self, jobs: Jobs, max_iter: int | None = None) -> FitResult:
+    def run(self, jobs: Jobs, max_iter: int | None = None, *, swaps: bool = True) -> FitResult:
         """Run fits to the end, with swaps and learnt row weights if asked for, or for ``max_iter`` sweeps."""
         settings, problem = self.settings, self.problem(jobs)
         soft, limit = settings.eps_a > 0, settings.max_iter if max_iter is None else max_iter
         result = run_fits(self.rows, problem, self.start(jobs), max_iter=limit, tol=settings.tol, soft=soft)
         if max_iter is not None:
             return result
-        if settings.n_swaps:
+        if settings.n_swaps and swaps:
             result = self._mover(jobs, problem).improve(result, settings.n_swaps)
         if math.isfinite(settings.eps_t):
             eps_t, tol = settings.eps_t, settings.tol
@@ -150,7 +155,7 @@ class Program:
     def _mover(self, jobs: Jobs, problem: Problem) -> Mover:
         settings = self.settings
         pools = {fold: self._pool(int(fold)) for fold in np.unique(jobs.fold)}
-        keys = np.stack([jobs.fold, jobs.eps_c, jobs.eps_w], axis=1)
+        keys = np.stack([jobs.fold, jobs.eps_c, jobs.eps_w, jobs.mi_prior], axis=1)
         return Mover(
             rows=self.rows,
             problem=problem,
@@ -194,7 +199,7 @@ class Program:
             class_frequency=put(frequency),
             class_factor=put(factor),
             metric=put(self._each(jobs, "metric")),
-            log_prior=put(self._each(jobs, "log_prior")),
+            log_prior=put(self._log_prior(jobs)),
             second_moment=put(self._second_moments[jobs.fold]),
             fold=self.backend.integers(jobs.fold),
         )
@@ -204,13 +209,19 @@ class Program:
         pairs = list(zip(jobs.fold, jobs.restart, strict=True))
         K = min(jobs.n_clusters, self.folds[0].live.shape[1])
         W = np.stack([self.folds[f].W[r] for f, r in pairs])
-        W = np.where(np.isinf(jobs.eps_w)[:, None], self._each(jobs, "prior_W"), W)
+        W = np.where(np.isinf(jobs.eps_w)[:, None], softmax(self._log_prior(jobs), axis=1), W)
         S = np.stack([self.folds[f].S[r, :K] for f, r in pairs])
         live = np.stack([self.folds[f].live[r, :K] for f, r in pairs])
         prior = self._each(jobs, "frequency") * self._each(jobs, "class_factor")
         Lambda = np.broadcast_to(prior[:, None, :], (*live.shape, prior.shape[1]))
         put = self.backend.numbers
         return Parameters(put(W), put(S), put(Lambda), self.backend.integers(live) > 0)
+
+    def _log_prior(self, jobs: Jobs) -> Floats:
+        """(B, D) logarithm of the prior of W."""
+        folds = [self.folds[f] for f in jobs.fold]
+        pairs = zip(folds, jobs.mi_prior, strict=True)
+        return np.stack([prior_logarithm(fold.relevance, fold.varies, power) for fold, power in pairs])
 
     def _each(self, jobs: Jobs, name: str) -> Floats:
         return np.stack([np.asarray(getattr(self.folds[f], name), dtype=np.float64) for f in jobs.fold])
@@ -223,18 +234,16 @@ class Program:
         factor = class_factors(settings.class_weight, data.classes, frequency)
         scaling = fit_scaling(data.X, weights, settings.scaling)
         relevance = measure_relevance(data, part, settings, random)
-        log_prior = prior_logarithm(relevance, scaling.varies, settings.mi_prior)
         metric = feature_metric(scaling)
         W = first_weights(relevance, scaling.varies, settings)
         S, live = seed(data, part, scaling, W * metric, settings, random)
-        prior_W = np.exp(log_prior - log_prior.max())
         return Fold(
             total=total,
             frequency=frequency,
             class_factor=factor / (factor @ frequency),
             metric=metric * (self.scaling.scale / scaling.scale) ** 2,
-            log_prior=log_prior,
-            prior_W=prior_W / prior_W.sum(),
+            relevance=relevance,
+            varies=scaling.varies,
             W=W,
             S=(scaling.outside(S) - self.scaling.center) / self.scaling.scale,
             live=live,

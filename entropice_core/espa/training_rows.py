@@ -18,7 +18,9 @@ Integers = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Settings:
-    """What all fits of a program share; meanings as in ``ESPAClassifier``. ``n_clusters`` is the largest K."""
+    """What all fits of a program share; meanings as in ``ESPAClassifier``. ``n_clusters`` and ``mi_prior`` are the
+    largest that any fit has.
+    """
 
     n_clusters: int
     eps_a: float

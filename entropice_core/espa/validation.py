@@ -69,7 +69,7 @@ def _is_finite(value: Any) -> bool:
 
 def check_search(parameters: Mapping[str, Any], grid: Any) -> None:
     """Raise ``ParameterError`` for the first value of a search outside its range."""
-    lists = {name: getattr(grid, name) for name in ("n_clusters", "eps_c", "eps_w", "tau", "alpha")}
+    lists = {name: getattr(grid, name) for name in ("n_clusters", "eps_c", "eps_w", "mi_prior", "tau", "alpha")}
     for name, values in lists.items():
         if not values:
             raise ParameterError(f"{name} is empty, expected at least one value to try.")
@@ -78,6 +78,9 @@ def check_search(parameters: Mapping[str, Any], grid: Any) -> None:
             check_parameters({**parameters, **first, name: value})
     for name in ("n_models", "n_screen"):
         _check(parameters, name, lambda v: _is_integer(v) and v >= 1, "an integer of at least 1")
+    _check(
+        parameters, "n_jobs", lambda v: v is None or (_is_integer(v) and (v >= 1 or v == -1)), "None, -1 or at least 1"
+    )
     _check(parameters, "keep", lambda v: _is_finite(v) and 0 < v <= 1, "a share above 0 and at most 1")
 
 

@@ -194,3 +194,30 @@ def test_the_seed_of_the_wine_data_gives_a_known_partition() -> None:
     table = np.zeros((3, 3), dtype=int)
     np.add.at(table, (model.labels_, y), 1)
     assert table.max(axis=0).sum() >= 170
+
+
+@pytest.mark.torch
+def test_a_device_without_room_gets_smaller_blocks_and_it_is_said(cancer, monkeypatch) -> None:
+    torch = pytest.importorskip("torch")
+    import array_api_compat.torch as namespace
+
+    X, y = cancer
+    expected = ESPAClassifier(6, n_init=8, random_state=0, backend="torch", device="cpu").fit(X, y)
+    product = namespace.matmul
+
+    def with_little_room(first, second):
+        result = product(first, second)
+        if result.numel() > 10_000:
+            raise torch.OutOfMemoryError("no room")
+        return result
+
+    monkeypatch.setattr(namespace, "matmul", with_little_room)
+    with pytest.warns(ResourceWarning, match="no room left; going on with blocks of 1/"):
+        found = ESPAClassifier(6, n_init=8, random_state=0, backend="torch", device="cpu").fit(X, y)
+    np.testing.assert_array_equal(found.labels_, expected.labels_)
+    np.testing.assert_allclose(found.restart_losses_, expected.restart_losses_, atol=1e-10)
+    monkeypatch.setattr(
+        namespace, "matmul", lambda first, second: (_ for _ in ()).throw(torch.OutOfMemoryError("none"))
+    )
+    with pytest.raises(torch.OutOfMemoryError), pytest.warns(ResourceWarning):
+        ESPAClassifier(6, random_state=0, backend="torch", device="cpu").fit(X, y)

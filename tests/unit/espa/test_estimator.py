@@ -245,6 +245,10 @@ def test_a_damaged_store_is_refused(blobs) -> None:
         ESPAClassifier.from_arrays({k: v for k, v in arrays.items() if k != "metric"}, meta)
     with pytest.raises(SchemaError, match="'scale' has shape"):
         ESPAClassifier.from_arrays({**arrays, "scale": np.ones(2)}, meta)
+    with pytest.raises(SchemaError, match="digest differs"):
+        ESPAClassifier.from_arrays({**arrays, "scale": arrays["scale"] + 1e-9}, meta)
+    with pytest.raises(SchemaError, match="digest differs"):
+        ESPAClassifier.from_arrays(arrays, {**meta, "log_linear": True})
 
 
 def test_a_stored_model_refuses_rows_of_other_features(blobs) -> None:

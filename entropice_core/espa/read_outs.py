@@ -1,0 +1,77 @@
+"""How class probabilities are read from averaged fits, and which way held-out rows prefer.
+
+The ways are counting (a mean of class shares) and log-linear tables (``log_linear.py``) at two widths of the
+affiliations and two penalties. Fits are the same in all of them, so that trying costs no sweeps.
+What must not be here: training of fits, calibration.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from entropice_core.espa.fit import FitResult, Readout
+from entropice_core.espa.held_out import Members, affiliations, held_out_probabilities, smoothed
+from entropice_core.espa.log_linear import fit_table
+from entropice_core.espa.search import Candidate
+from entropice_core.espa.starts import SEED_ROWS, at_most
+from entropice_core.espa.training import Jobs, Program
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class LogLinear:
+    """Log-linear tables: width of the affiliations, in mean distances to the nearest box, and penalty, in rows."""
+
+    width: float
+    penalty: float
+
+
+WAYS: tuple[LogLinear | None, ...] = (None, *(LogLinear(width, p) for width in (0.4, 1.6) for p in (0.1, 0.01)))
+
+
+def held_out_ways(
+    tests: Sequence[Integers], ways: Sequence[LogLinear | None], program: Program, candidate: Candidate
+) -> tuple[Floats, Integers]:
+    """Sums of held-out probabilities (n_ways, T, M) of one configuration and how often each row was held out (T,)."""
+    counted, times = held_out_probabilities(program, candidate.members, tests, candidate.tau, candidate.alpha)
+    found = [counted if way is None else _held_out(tests, way, program, candidate) for way in ways]
+    return np.stack(found), times
+
+
+def _held_out(tests: Sequence[Integers], way: LogLinear, program: Program, candidate: Candidate) -> Floats:
+    members = candidate.members
+    total = np.zeros((len(program.data.codes), len(program.data.classes)))
+    for position, test in enumerate(tests):
+        for fit in members.of_fold(position):
+            one = np.array([fit])
+            single = Members(members.jobs.take(one), members.result.take(one), members.readout.take(one), 1, 1)
+            tables = log_linear_tables(
+                program, single.jobs, single.result, single.readout, way=way, alpha=candidate.alpha
+            )
+            width = way.width * single.readout.distance_scale
+            inside = affiliations(program, single.jobs, single.result, single.readout, width, test)
+            total[test] += softmax(inside[:, 0] @ np.log(tables[0]), axis=1) / members.n_average
+    return total
+
+
+def log_linear_tables(
+    program: Program, jobs: Jobs, result: FitResult, readout: Readout, *, way: LogLinear, alpha: float
+) -> Floats:
+    """(B, K, M) class tables of fits, each fitted to the rows that its fold trains on (20 000 of them at most)."""
+    counted = smoothed(readout, program, jobs, alpha)
+    weights = program.backend.to_host(program.rows.weights)
+    tables = []
+    for fit in range(len(jobs.fold)):
+        one = np.array([fit])
+        seen = np.flatnonzero(weights[jobs.fold[fit]] > 0)
+        some = at_most(seen, SEED_ROWS, np.random.RandomState(0))
+        parts = (jobs.take(one), result.take(one), readout.take(one))
+        inside = affiliations(program, *parts, way.width * readout.distance_scale[one], some)[:, 0]
+        own = program.data.weights[some] * (program.data.weights[seen].sum() / program.data.weights[some].sum())
+        tables.append(fit_table(inside, program.data.codes[some], own, counted[fit], way.penalty))
+    return np.stack(tables)
