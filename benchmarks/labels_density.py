@@ -1,16 +1,15 @@
-"""How long 20,000 random polygons take on cells, beside ``geopandas.overlay``: one run, one machine, one ratio.
+"""How long 77,000 random polygons, as many as DARTS has, take on cells, beside ``geopandas.overlay`` in the same run.
 
 Both split the same polygons at the same cell borders and sum areas per cell. ``overlay`` neither joins overlapping
 outlines nor counts individuals, and needs the outline of every cell first; that part is timed on its own.
 
-    python benchmarks/labels_density.py --polygons 20000 --grid h3-4
+    python benchmarks/labels_density.py --polygons 77000 --grid h3-3 --grid h3-4 --grid h3-5 --grid h3-6
 """
 
 import argparse
-import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import geopandas as gpd
@@ -48,46 +47,54 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
-def run(n: int, grid_key: str, seed: int) -> dict[str, Any]:
-    grid = parse_grid_key(grid_key)
-    cells = cell_coordinates(grid, grid.cells(AREA))
-    cells["area_m2"] = ("cell", grid.areas_m2(cells["cell_ids"].values))
-    cells["land_fraction"] = ("cell", np.ones(cells.sizes["cell"], dtype=np.float32))
+def run(n: int, grid_keys: list[str], seed: int) -> Iterator[dict[str, Any]]:
     plane = random_polygons(n, seed)
     columns = {"year": np.full(n, 2018), "area_m2": shapely.area(plane)}
     features = gpd.GeoDataFrame(columns, geometry=to_degrees(plane), crs="EPSG:4326")
     inventory = Inventory(features, None, {"inventory": "random"})
-    no_land = LandSamples(*(np.empty(0, dtype=np.float32) for _ in range(4)))
+    joined_s, union = timed(lambda: shapely.union_all(plane))
+    parts = gpd.GeoDataFrame(geometry=list(shapely.get_parts(union)), crs="EPSG:6931")
+    for key in grid_keys:
+        yield {"grid": key, **one_grid(key, inventory, parts), "union_s": round(joined_s, 1)}
 
+
+def one_grid(key: str, inventory: Inventory, parts: gpd.GeoDataFrame) -> dict[str, Any]:
+    grid = parse_grid_key(key)
+    cells = cell_coordinates(grid, grid.cells(AREA))
+    cells["area_m2"] = ("cell", grid.areas_m2(cells["cell_ids"].values))
+    cells["land_fraction"] = ("cell", np.ones(cells.sizes["cell"], dtype=np.float32))
+    no_land = LandSamples(*(np.empty(0, dtype=np.float32) for _ in range(4)))
     ours_s, labels = timed(lambda: label_cells(inventory, grid, cells, AREA, 2018, no_land))
     outlines_s, outlines = timed(lambda: grid.polygons(cells["cell_ids"].values))
     frame = gpd.GeoDataFrame({"cell": np.arange(outlines.size)}, geometry=outlines, crs="EPSG:6931")
-    joined_s, union = timed(lambda: shapely.union_all(plane))
-    parts = gpd.GeoDataFrame(geometry=list(shapely.get_parts(union)), crs="EPSG:6931")
     overlay_s, pieces = timed(lambda: gpd.overlay(parts, frame, how="intersection"))
     expected = np.bincount(pieces["cell"], weights=pieces.area, minlength=outlines.size)
     difference = float(np.abs(labels["rts_area_m2"].values - expected).sum() / expected.sum())
     return {
-        "polygons": n,
-        "grid": grid_key,
         "cells": int(outlines.size),
-        "label_cells_s": round(ours_s, 3),
-        "overlay_s": round(overlay_s, 3),
-        "overlay_with_union_and_outlines_s": round(overlay_s + joined_s + outlines_s, 3),
-        "overlay_to_label_cells": round((overlay_s + joined_s + outlines_s) / ours_s, 2),
+        "label_cells_s": round(ours_s, 2),
+        "overlay_s": round(overlay_s, 2),
+        "outlines_s": round(outlines_s, 2),
         "relative_difference": difference,
-        "python": platform.python_version(),
-        "geopandas": gpd.__version__,
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--polygons", type=int, default=20_000)
-    parser.add_argument("--grid", default="h3-4")
+    parser.add_argument("--polygons", type=int, default=77_000)
+    parser.add_argument("--grid", action="append", default=[])
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    print(json.dumps(run(given.polygons, given.grid, given.seed), indent=1))
+    print(f"Python {platform.python_version()}, geopandas {gpd.__version__}, shapely {shapely.__version__}")
+    print("| grid | cells | label_cells | overlay | overlay with union and outlines | ratio | difference |")
+    print("|---|---|---|---|---|---|---|")
+    for row in run(given.polygons, given.grid or ["h3-4"], given.seed):
+        whole = row["overlay_s"] + row["union_s"] + row["outlines_s"]
+        print(
+            f"| {row['grid']} | {row['cells']:,} | {row['label_cells_s']} s | {row['overlay_s']} s | {whole:.1f} s "
+            f"| {whole / row['label_cells_s']:.1f} | {row['relative_difference']:.0e} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@
 ``survey``      what lies in the data folder, and what of it is not final
 ``stac``        which tiles a STAC catalogue lists; ``of_area``: which of them the cells of a study touch
 ``cog``         one tile on disk, in ranges, checked; ``tiles``: all of a study, and their list
+``dataone``     data packages of a DataONE member node, by DOI or UUID; ``darts``: a release of DARTS
 ==============  ==========================================================================================
 
 Nothing here computes features; a source reads what lies in the data folder afterwards. The client libraries are
