@@ -23,7 +23,10 @@ def fetched_for(product: Product, study: Study) -> list[dg.AssetKey]:
     """
     if product.kind != "features":
         return []
-    source = study.sources[product.dataset.removeprefix("features.")]
+    own = product.dataset.removeprefix("features.")
+    source = study.sources[own]
+    if source.kind == "arcticdem":
+        return [files_key(own)]
     return [files_key(name) for name in study.fetch if source.lag == 0 and _path(study.sources[name]) == _path(source)]
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from entropice_core.fetch.patience import Patience
     from entropice_core.fetch.stac import TileRef
-    from entropice_core.grids.study_area import StudyArea
 
 
 @fetching.command
@@ -41,6 +40,7 @@ def arcticdem(
     dry_run
         Only ask the catalogue, and say how many tiles there are.
     """
+    from entropice_core.fetch.of_area import needed_tiles
     from entropice_core.fetch.patience import Patience
     from entropice_core.pipeline.product import Context
 
@@ -49,7 +49,7 @@ def arcticdem(
     area = Context(chosen, settings).area
     for name, config in _sources(chosen, source).items():
         patience = Patience(budget_s=1800.0, longest_s=120.0, tell=lambda text: console.print(text, highlight=False))
-        refs = _refs(config, area, chosen, patience)
+        refs = needed_tiles(config, area, chosen.study.grids, patience)
         if dry_run:
             size = sum(ref.size or 0 for ref in refs)
             told = f", {size / 1e9:,.2f} GB" if all(ref.size for ref in refs) else ""
@@ -74,36 +74,12 @@ def _sources(study: Study, names: tuple[str, ...]) -> dict[str, ArcticDemConfig]
     return {name: config for name, config in found.items() if not names or name in names}
 
 
-def _refs(config: ArcticDemConfig, area: "StudyArea", study: Study, patience: "Patience") -> "list[TileRef]":
-    """Ask the catalogue for tiles of heights, and of the water mask if there is one."""
-    from entropice_core.fetch.of_area import search_boxes, touched
-    from entropice_core.fetch.stac import search_tiles
-
-    assets = [config.asset, *([config.water_asset] if config.water_asset else [])]
-    listed = [
-        ref
-        for asset in assets
-        for ref in search_tiles(config.api, config.collection, asset, search_boxes(area), patience)
-    ]
-    needed = touched(listed, area, study.study.grids)
-    if not needed:
-        raise ConfigError(
-            f"{config.api} lists {len(listed)} tiles of {config.collection} around the study area, and none touches "
-            "one of its cells: check study_area and collection."
-        )
-    return needed
-
-
 def _bring(
     name: str, config: ArcticDemConfig, refs: "list[TileRef]", data: "Path", patience: "Patience", parallel: int
 ) -> None:
-    from pathlib import Path
-
+    from entropice_core.fetch.of_area import bring_tiles
     from entropice_core.fetch.tiles import Progress as TileProgress
-    from entropice_core.fetch.tiles import fetch_tiles
 
-    listing = Path(config.path.replace("{data}", str(data)))
-    about = {key: getattr(config, key) for key in ("api", "collection", "asset", "water_asset")}
     columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("tiles"), TimeElapsedColumn())
     with Progress(TextColumn("{task.description}"), *columns, console=console, transient=True) as bar:
         row = bar.add_task(name, total=len(refs))
@@ -113,6 +89,6 @@ def _bring(
             if progress.text:
                 bar.console.print(progress.text, highlight=False, soft_wrap=True)
 
-        report = fetch_tiles(refs, listing, about, patience, missing=config.missing, parallel=parallel, tell=show)
+        report, listing = bring_tiles(config, refs, data, patience, show, parallel)
     console.print(f"{name}: {report}", highlight=False, soft_wrap=True)
     console.print(f"The list of tiles is {listing}.", highlight=False, soft_wrap=True)

@@ -1,17 +1,57 @@
-"""Which tiles of a collection the cells of a study touch."""
+"""The tiles of a source that the cells of a study touch: asked of the catalogue, and brought into the data folder."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from pyproj import CRS
 
+from entropice_core.config.sources.arcticdem import ArcticDemConfig
+from entropice_core.errors import ConfigError
 from entropice_core.features.cell_labels import CellIndex
 from entropice_core.features.tiles import Tile
-from entropice_core.fetch.stac import Box, TileRef
+from entropice_core.fetch.patience import Patience
+from entropice_core.fetch.stac import Box, TileRef, search_tiles
+from entropice_core.fetch.tiles import PARALLEL, Progress, Report, fetch_tiles
 from entropice_core.grids import parse_grid_key
 from entropice_core.grids.study_area import StudyArea
 
 _MARGIN_DEG = 2.0  # half a cell of the coarsest grid, and some more
+
+
+def needed_tiles(config: ArcticDemConfig, area: StudyArea, grids: Sequence[str], patience: Patience) -> list[TileRef]:
+    """Ask the catalogue for the tiles of heights that cells touch, and for those of the water mask if there is one.
+
+    Raises
+    ------
+    ConfigError
+        When there are none: the study looks where the collection has nothing.
+    """
+    assets = [config.asset, *([config.water_asset] if config.water_asset else [])]
+    boxes = search_boxes(area)
+    listed = [ref for asset in assets for ref in search_tiles(config.api, config.collection, asset, boxes, patience)]
+    needed = touched(listed, area, grids)
+    if not needed:
+        raise ConfigError(
+            f"{config.api} lists {len(listed)} tiles of {config.collection} around the study area, and none touches "
+            "one of its cells: check study_area and collection."
+        )
+    return needed
+
+
+def bring_tiles(
+    config: ArcticDemConfig,
+    refs: Sequence[TileRef],
+    data: Path,
+    patience: Patience,
+    tell: Callable[[Progress], None],
+    parallel: int = PARALLEL,
+) -> tuple[Report, Path]:
+    """Bring tiles into the data folder; gives what was done and the list of tiles."""
+    listing = Path(config.path.replace("{data}", str(data)))
+    about = {key: getattr(config, key) for key in ("api", "collection", "asset", "water_asset")}
+    report = fetch_tiles(refs, listing, about, patience, missing=config.missing, parallel=parallel, tell=tell)
+    return report, listing
 
 
 def search_boxes(area: StudyArea, most_latitude: float = 90.0) -> list[Box]:

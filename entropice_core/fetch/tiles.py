@@ -18,6 +18,7 @@ from entropice_core.fetch.cog import Fetched, MissingTileError, fetch_file
 from entropice_core.fetch.patience import Patience
 from entropice_core.fetch.stac import TileRef, patient_session
 from entropice_core.storage.durable import write_json
+from entropice_core.storage.recipe import canonical_json, text_digest
 
 PARALLEL = 4
 _TOLD = 5
@@ -108,7 +109,8 @@ def fetch_tiles(
         raise SourceError(_sentence(failures, len(refs)))
     entries = [_entry(ref, found, listing) for ref, found in zip(refs, results, strict=True) if found is not None]
     listing.parent.mkdir(parents=True, exist_ok=True)
-    write_json(listing, {**about, "missing": report.missing, "tiles": entries})
+    digest = text_digest(canonical_json([[entry["file"], entry["sha256"]] for entry in entries]))
+    write_json(listing, {**about, "missing": report.missing, "digest": digest, "tiles": entries})
     return report
 
 
