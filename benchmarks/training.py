@@ -66,7 +66,9 @@ def main():
     if given.one:
         measure(given.one, given.rows, given.features, given.cells)
         return
-    print("| model | rows | fit, CPU s | more memory in fit, MB | cells | predict, CPU s | cells per CPU s | peak, MB |")
+    print(
+        "| model | rows | fit, CPU s | more memory in fit, MB | cells | predict, CPU s | cells per CPU s | peak, MB |"
+    )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     sizes = ["--rows", str(given.rows), "--features", str(given.features), "--cells", str(given.cells)]
     for model in given.models:
