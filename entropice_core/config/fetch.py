@@ -29,3 +29,10 @@ class Era5Fetch(Strict):
         if len(self.ask.split()) != 5:
             raise ValueError(f"ask {self.ask!r} is no cron expression of five parts, such as '0 6 * * *'")
         return self
+
+    @property
+    def path(self) -> str:
+        """Where the files of a year will lie, as the ``path`` of a source says it."""
+        if self.product == "daily":
+            return f"{{data}}/{self.dataset}/daily/{{year}}"
+        return f"{{data}}/{self.dataset}/{self.dataset}_monthly_{{year}}.nc"

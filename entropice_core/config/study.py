@@ -83,10 +83,12 @@ class Study(Strict):
                 f"target.inventory: {self.target.inventory!r} is not in [inventories]; "
                 f"{nearest_hint(self.target.inventory, self.inventories)}"
             )
-        for name in self.fetch:
-            if name not in self.sources or not self.sources[name].is_yearly:
-                yearly = [known for known, source in self.sources.items() if source.is_yearly]
+        for name, fetch in self.fetch.items():
+            yearly = {known: getattr(s, "path", "") for known, s in self.sources.items() if s.is_yearly}
+            if name not in yearly:
                 raise ValueError(f"fetch.{name}: name a source with files by year; {nearest_hint(name, yearly)}")
+            if yearly[name] != fetch.path:
+                raise ValueError(f"fetch.{name}: the files will be {fetch.path}, but the source reads {yearly[name]}")
         for name, model in self.models.items():
             _known(f"models.{name}.model", model.model, "known", MODELS.names())
             for source in model.sources:

@@ -22,6 +22,7 @@ from entropice_core.fetch.plan import Wish
 from entropice_core.fetch.receipts import Receipt, read_year
 from entropice_core.fetch.run import Progress
 from entropice_core.fetch.survey import look_at_year
+from entropice_core.fetch.year import holders
 
 TICK_WAIT_S, TICK_QUEUE_S = 10.0, 20.0
 """What the schedule may wait for an answer: a tick that takes a minute is cut off."""
@@ -38,14 +39,22 @@ class Brought:
     digest: str
 
     def rows(self) -> list[dict[str, Any]]:
-        """List the results for a person: what, from which data set and job, how large, how final."""
+        """List the results for a person: what, from which data set and job, how large, how final.
+
+        Of a result that a newer one has replaced for some months, only the others are told.
+        """
+        held = holders(self.results)
         return [
             {
                 "result": receipt.request.name,
                 "variables": " ".join(receipt.request.variable(name).short for name in receipt.received.variables),
                 "data set": receipt.request.dataset,
                 "job": receipt.job_id,
-                "not final": " ".join(month_key(month) for month in receipt.provisional()),
+                "not final": " ".join(
+                    month_key(month)
+                    for month in receipt.provisional()
+                    if any(held[key] is receipt for key in receipt.request.keys if key[2] == month and key in held)
+                ),
                 "MB": round(receipt.bytes / 1e6, 2),
                 "queued_s": receipt.queued_s,
                 "fetched": receipt.fetched,

@@ -103,6 +103,6 @@ def with_what_they_need(graph: Graph, study: Study, wanted: Sequence[Task]) -> l
     return [
         (product, partition)
         for product in graph.values()
-        for partition in product.partitions(study)
+        for partition in product.partitions(study, offered=True)
         if (product.dataset, partition) in found
     ]

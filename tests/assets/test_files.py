@@ -150,7 +150,9 @@ def test_a_provisional_year_is_asked_for_again_when_it_is_final_and_only_its_mon
     (request,) = tick(fetched, instance, "2021-01-08T06:00").run_requests
     assert request.run_key == "climate-2020-final-202101"
     jobs = set(fetched.server.jobs)
-    assert facts(fetch(fetched, instance, 2020))["provisional_months"] == "none"
+    found = facts(fetch(fetched, instance, 2020))
+    assert found["provisional_months"] == "none"
+    assert {row.data["not final"] for row in found["requests"].records} == {""}
     (job,) = set(fetched.server.jobs) - jobs
     assert fetched.server.jobs[job].inputs["month"] == ["08", "09"]
 
@@ -263,6 +265,24 @@ def test_days_that_are_fetched_become_degree_days_with_a_map_and_marks_of_what_i
         with context.open("features.climate", Partition("h3-3", 2020)) as features:
             _, _, words = _telling(context, product, features)
         assert words["label"].startswith("thawing_degree_days_year_sum_K_d")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[fetch.climate]", "[fetch.climat]", "fetch.climat: name a source with files by year; did you mean 'climate'"),
+        ("[fetch.climate]", "[fetch.relief]", "fetch.relief: name a source with files by year"),
+        ("provisional = true", 'product = "daily"', "the files will be {data}/era5/daily/{year}, but the source reads"),
+        ("provisional = true", 'ask = "daily"', "'daily' is no cron expression of five parts"),
+        ("until = 2022", "until = 2019", "until .2019. lies before last"),
+    ],
+)
+def test_a_table_that_cannot_be_right_is_refused_with_the_reason(
+    fetched: Fetched, old: str, new: str, words: str
+) -> None:
+    fetched.toml.write_text(fetched.toml.read_text().replace(old, new))
+    with pytest.raises(ConfigError, match=words):
+        fetched.study()
 
 
 def test_only_a_study_that_fetches_has_files_schedule_and_sensor(fetched: Fetched, instance: Any) -> None:
