@@ -8,80 +8,19 @@ Every part prints a Markdown table; docs/espa.md quotes those tables. All tuning
 each fold, with the same folds for all models. One core is enough for every part.
 """
 
-import argparse
-import json
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from espa_common import DIGITS_GRID, PIXEL_GRID, SMALL_GRID, Model, Row, compare, drawn, outer, run, show, worms
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegressionCV
-from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
-from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from entropice_core.espa import ESPAClassifier, ESPAEnsemble, ESPASearch
-
-Split = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
-Row = dict[str, Any]
-Model = Callable[[int], Any]
-SMALL_GRID = {"n_clusters": (6, 12, 24), "eps_c": (0.1, 0.3, 1.0), "eps_w": (0.1, 0.2, 0.5, 1.5)}
-DIGITS_GRID = {"n_clusters": (40, 80), "eps_c": (0.3, 1.0), "eps_w": (0.5, 1.5), "n_init": 4}
-# pixels share one unit, and min-max keeps the quiet ones quiet; eps in units of their variance, about 0.1
-PIXEL_GRID = {"n_clusters": (40, 80), "eps_c": (0.03, 0.1), "eps_w": (0.1, 0.3, 1.0), "n_init": 4, "scaling": "minmax"}
-
-
-def worms(n_rows: int, n_features: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Three parallel elongated Gaussians, turned by 45 degrees; the middle one is class 1; the rest is uniform noise.
-
-    After the description of the first synthetic example in Horenko (2020); lengths are ours (sd 1 and 0.2, 1.5 apart).
-    No feature alone and no linear rule tells the classes apart well.
-    """
-    size, turn = n_rows // 3, np.sqrt(0.5) * np.array([[1.0, -1.0], [1.0, 1.0]])
-    parts = [rng.normal(size=(size, 2)) * [0.2, 1.0] + [1.5 * place, 0.0] for place in (-1, 0, 1)]
-    signal = np.vstack(parts) @ turn.T
-    noise = rng.uniform(size=(3 * size, n_features - 2))
-    return np.column_stack([signal, noise]), np.repeat([0, 1, 0], size)
-
-
-def expected_calibration_error(y: NDArray[Any], P: NDArray[Any], n_bins: int = 15) -> float:
-    """Gap between confidence and accuracy of the predicted class, averaged over equal bins of confidence."""
-    confidence, right = P.max(1), P.argmax(1) == y
-    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
-    gaps = [abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
-    return float(np.sum(gaps))
-
-
-def measure(model: Any, split: Split) -> Row:
-    """Fit and score one model on one split; y are codes 0..M-1."""
-    X, y, X_test, y_test = split
-    start = time.process_time()
-    P = model.fit(X, y).predict_proba(X_test)
-    seconds = time.process_time() - start
-    auc = roc_auc_score(y_test, P[:, 1]) if P.shape[1] == 2 else roc_auc_score(y_test, P, multi_class="ovr")
-    scores: Row = {
-        "accuracy": float((P.argmax(1) == y_test).mean()),
-        "auc": float(auc),
-        "log_loss": float(log_loss(y_test, P)),
-        "ece": expected_calibration_error(y_test, P),
-        "seconds": seconds,
-    }
-    if P.shape[1] == 2:
-        scores["average_precision"] = float(average_precision_score(y_test, P[:, 1]))
-        scores["share_ratio"] = float(P[:, 1].mean() / y_test.mean())
-    return scores
-
-
-def folds_of(X: NDArray[Any], y: NDArray[Any], n_folds: int = 5, seed: int = 0) -> Iterator[Split]:
-    """Outer stratified folds."""
-    for train, test in StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(X, y):
-        yield X[train], y[train], X[test], y[test]
 
 
 def random_forest(seed: int) -> Any:
@@ -114,30 +53,11 @@ def tuned_models(grid: dict[str, Any]) -> dict[str, Model]:
     }
 
 
-def compare(models: dict[str, Model], splits: list[Split]) -> dict[str, list[Row]]:
-    """Scores of every model on every split."""
-    return {name: [measure(build(seed), split) for seed, split in enumerate(splits)] for name, build in models.items()}
-
-
-COLUMNS = ("accuracy", "auc", "log_loss", "ece", "seconds")
-
-
-def show(title: str, scores: dict[str, list[Row]], columns: tuple[str, ...] = COLUMNS) -> None:
-    """Print a Markdown table of mean ± standard deviation over splits."""
-    print(f"\n{title}\n\n| model | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
-    for name, rows in scores.items():
-        cells = [f"{np.mean([r[c] for r in rows]):.3f} ± {np.std([r[c] for r in rows], ddof=1):.3f}" for c in columns]
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
-
-
 def synthetic() -> dict[str, Any]:
     """Few rows, many useless features."""
     results = {}
     for n_rows, n_features in ((100, 50), (200, 50), (200, 200)):
-        splits = []
-        for seed in range(5):
-            rng = np.random.default_rng(seed)
-            splits.append((*worms(n_rows, n_features, rng), *worms(2001, n_features, rng)))
+        splits = drawn(worms, n_rows, n_features)
         title = f"worms, {n_rows} rows, {n_features} features; 5 training sets, 2001 test rows each"
         results[title] = compare(tuned_models(SMALL_GRID), splits)
         show(title, results[title])
@@ -150,7 +70,7 @@ def real() -> dict[str, Any]:
     for name, load in (("breast_cancer", load_breast_cancer), ("wine", load_wine)):
         X, y = load(return_X_y=True)
         title = f"{name}, {len(X)} rows, {X.shape[1]} features; 5 outer folds"
-        results[title] = compare(tuned_models(SMALL_GRID), list(folds_of(X, y)))
+        results[title] = compare(tuned_models(SMALL_GRID), outer(X, y, 1))
         show(title, results[title])
     return results
 
@@ -162,7 +82,7 @@ def digits() -> dict[str, Any]:
     models = tuned_models(DIGITS_GRID)
     models["eSPA search, min-max"] = tuned(ESPASearch, PIXEL_GRID)
     models["eSPA ensemble, min-max"] = tuned(ESPAEnsemble, PIXEL_GRID)
-    scores = compare(models, list(folds_of(X, y)))
+    scores = compare(models, outer(X, y, 1))
     show(title, scores)
     return {title: scores}
 
@@ -181,7 +101,7 @@ def calibration() -> dict[str, Any]:
     results = {}
     for name, load, size in (("breast_cancer", load_breast_cancer, 16), ("wine", load_wine, 8)):
         X, y = load(return_X_y=True)
-        splits = [split for seed in range(3) for split in folds_of(X, y, seed=seed)]
+        splits = outer(X, y, 3)
         models: dict[str, Model] = {
             rule: lambda seed, c=change: ESPAClassifier(size, random_state=seed, **c)  # noqa: B023
             for rule, change in rules.items()
@@ -250,7 +170,7 @@ def imbalance() -> dict[str, Any]:
     }
     results = {}
     for title, (rows, codes) in data.items():
-        results[title] = compare(models, list(folds_of(rows, codes)))
+        results[title] = compare(models, outer(rows, codes, 1))
         show(title + "; 5 outer folds", results[title], ("auc", "average_precision", "log_loss", "share_ratio"))
     return results
 
@@ -283,17 +203,5 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-def main() -> None:
-    """Run one part and, if asked, keep all single scores as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=[*PARTS])
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    warnings.simplefilter("ignore")
-    results = PARTS[arguments.part]()
-    if arguments.out:
-        arguments.out.write_text(json.dumps(results, indent=1))
-
-
 if __name__ == "__main__":
-    main()
+    run(PARTS, __doc__)

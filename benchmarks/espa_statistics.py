@@ -10,22 +10,31 @@ k nearest neighbours (k, weights) and an RBF support vector machine (C, gamma; P
 standardised features. Spread is the standard deviation over the splits named.
 """
 
-import argparse
-import json
 import math
-import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from espa_reproduce import DIGITS_GRID, PIXEL_GRID, SMALL_GRID, Model, Row, Split, expected_calibration_error, worms
+from espa_common import (
+    DIGITS_GRID,
+    MINMAX_GRID,
+    PIXEL_GRID,
+    SMALL_GRID,
+    Model,
+    Row,
+    compare,
+    drawn,
+    heavy_tailed,
+    outer,
+    run,
+    show,
+    worms,
+)
 from numpy.typing import NDArray
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -35,11 +44,7 @@ from xgboost import XGBClassifier
 
 from entropice_core.espa import ESPAClassifier, ESPAEnsemble, ESPASearch
 
-# eps in units of the variance of a uniform feature in [0, 1], a twelfth
-MINMAX_GRID = {"n_clusters": (6, 12, 24), "eps_c": (0.01, 0.03, 0.1), "eps_w": (0.004, 0.01, 0.03, 0.1)}
-COLUMNS = ("accuracy", "auc", "log_loss", "ece")
 OURS, FOREST = "eSPA ensemble", "random forest"
-CHOSEN = [""]  # parts of the names of the models to run; all by default
 
 
 def inner(model: Any, grid: dict[str, list[Any]]) -> GridSearchCV:
@@ -86,41 +91,14 @@ def ours(grid: dict[str, Any], **fixed: Any) -> dict[str, Model]:
     }
 
 
-def measure(model: Any, split: Split) -> Row:
-    """Fit and score one model on one split; y are codes 0..M-1."""
-    X, y, X_test, y_test = split
-    P = np.asarray(model.fit(X, y).predict_proba(X_test), dtype=np.float64)
-    P = P / P.sum(1, keepdims=True)
-    auc = roc_auc_score(y_test, P[:, 1]) if P.shape[1] == 2 else roc_auc_score(y_test, P, multi_class="ovr")
-    scores = {
-        "accuracy": float((P.argmax(1) == y_test).mean()),
-        "auc": float(auc),
-        "log_loss": float(log_loss(y_test, P, labels=np.arange(P.shape[1]))),
-        "ece": expected_calibration_error(y_test, P),
-    }
-    return {**scores, "predicted": float(P[:, -1].sum()), "positive": float((y_test == P.shape[1] - 1).sum())}
-
-
-def compare(models: dict[str, Model], splits: list[Split]) -> dict[str, list[Row]]:
-    """Scores of every chosen model on every split."""
-    chosen = {name: build for name, build in models.items() if any(part in name for part in CHOSEN)}
-    return {name: [measure(build(seed), split) for seed, split in enumerate(splits)] for name, build in chosen.items()}
-
-
-def show(title: str, scores: dict[str, list[Row]], columns: tuple[str, ...] = COLUMNS) -> None:
-    """Print a Markdown table of mean ± standard deviation."""
-    print(f"\n{title}\n\n| model | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
-    for name, rows in scores.items():
-        cells = [f"{np.mean([r[c] for r in rows]):.3f} ± {np.std([r[c] for r in rows], ddof=1):.3f}" for c in columns]
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
-
-
 def verdict(scores: dict[str, list[Row]], our: str = OURS) -> None:
     """Print whether the log-loss is within one standard error of the best rival's and the ECE below the forest's."""
 
     def column(name: str, what: str) -> NDArray[Any]:
         return np.array([row[what] for row in scores[name]])
 
+    if all("eSPA" in name for name in scores):
+        return
     rival = min((name for name in scores if "eSPA" not in name), key=lambda name: column(name, "log_loss").mean())
     gap = column(our, "log_loss") - column(rival, "log_loss")
     error = column(rival, "log_loss").std(ddof=1) / math.sqrt(len(gap))
@@ -135,25 +113,14 @@ def verdict(scores: dict[str, list[Row]], our: str = OURS) -> None:
     print(f"ECE below the random forest's: {'met' if ece else 'not met'}.", flush=True)
 
 
-def heavy_tailed(n_rows: int, n_features: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Worms whose useless features are Student t with two degrees of freedom."""
-    X, y = worms(n_rows, n_features, rng)
-    X[:, 2:] = rng.standard_t(2, size=(len(X), n_features - 2))
-    return X, y
-
-
 def worms_part() -> dict[str, Any]:
     """Two features of use among many, five sizes, both scalings, and noise with heavy tails."""
     sizes = [(100, 50, worms), (100, 200, worms), (200, 100, worms), (200, 500, worms), (400, 50, worms)]
     results: dict[str, Any] = {}
     for n_rows, n_features, make in [*sizes, (200, 50, heavy_tailed)]:
-        splits = []
-        for seed in range(5):
-            rng = np.random.default_rng(seed)
-            splits.append((*make(n_rows, n_features, rng), *make(2001, n_features, rng)))
+        splits = drawn(make, n_rows, n_features)
         models: dict[str, Model] = {
             "eSPA ensemble, z-scored": ours(SMALL_GRID)[OURS],
-            "eSPA ensemble, z-scored, 3 swaps": ours(SMALL_GRID, n_swaps=3)[OURS],
             "eSPA ensemble, min-max": ours(MINMAX_GRID, scaling="minmax")[OURS],
             **rivals(),
         }
@@ -168,15 +135,6 @@ def worms_part() -> dict[str, Any]:
             print(f"\n{name}: mean accuracy {mean:.3f}, worst seed {least:.3f}; .99 and no failed seed: {text}.")
         results[title] = scores
     return results
-
-
-def outer(X: NDArray[Any], y: NDArray[Any], n_repeats: int) -> list[Split]:
-    """Five stratified folds, repeated."""
-    splits = []
-    for seed in range(n_repeats):
-        for train, test in StratifiedKFold(5, shuffle=True, random_state=seed).split(X, y):
-            splits.append((X[train], y[train], X[test], y[test]))
-    return splits
 
 
 def tables() -> dict[str, Any]:
@@ -300,19 +258,5 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-def main() -> None:
-    """Run one part and, if asked, keep all single scores as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=[*PARTS])
-    parser.add_argument("--models", default="", help="parts of names, separated by commas, of the models to run")
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    CHOSEN[:] = arguments.models.split(",")
-    warnings.simplefilter("ignore")
-    results = PARTS[arguments.part]()
-    if arguments.out:
-        arguments.out.write_text(json.dumps(results, indent=1))
-
-
 if __name__ == "__main__":
-    main()
+    run(PARTS, __doc__)
