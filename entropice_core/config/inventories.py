@@ -100,7 +100,8 @@ class InventoryConfig(Provenance):
     """One RTS inventory: its files, what its columns mean, and where it looked.
 
     ``layout`` knows the columns of a published inventory: year, id, area and probability need not be named then, what
-    is named wins, and every further column of the files is kept.
+    is named wins, and every further column of the files is kept. ``only`` names columns and the values that a row must
+    have to count, such as ``{ TrainClass = ["Positive"] }`` where a file holds counter-examples too.
     """
 
     geometry: Literal["polygon", "point"]
@@ -109,6 +110,7 @@ class InventoryConfig(Provenance):
     layer: str | None = None
     layout: Literal["darts_level1", "darts_level2"] | None = None
     year: YearOf | None = None
+    only: dict[str, Annotated[tuple[str | int | float | bool, ...], Field(min_length=1)]] = Field(default_factory=dict)
     id_column: str | None = None
     area_column: str | None = None
     area_unit: Literal["m2", "ha", "km2"] = "m2"

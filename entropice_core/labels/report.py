@@ -17,6 +17,7 @@ REASONS: dict[str, str] = {
     "not_repairable": "an invalid polygon of which nothing with an area is left after repair",
     "zero_area": "a polygon below 1 m2 (a line, say), or a point whose area is zero or negative",
     "no_area": "the area column holds no number",
+    "not_selected": "the row has another value than the study asks for with only = { column = [...] }",
     "no_probability": "the study asks for a probability, and the row has none",
     "below_probability": "the detector's probability is lower than the study asks for",
     "no_year": "the date is missing or cannot be read",

@@ -102,6 +102,7 @@ def _read_layer(
     sieve = of_row.take(found.row)
     for reason in found.sieve.counts():
         sieve.reject(found.sieve.reason == reason, reason)
+    sieve.reject(~_selected(frame, config, what)[found.row], "not_selected")
     probability = _probabilities(frame, config.probability, what)[found.row]
     if config.probability is not None and config.probability.at_least > 0.0:
         sieve.reject(np.isnan(probability), "no_probability")
@@ -156,6 +157,22 @@ def _plain(values: "pd.Series[Any]") -> "pd.Series[Any]":
     if pd.api.types.is_bool_dtype(values) or not pd.api.types.is_numeric_dtype(values):
         return values.astype("string").astype(object).where(values.notna(), None)
     return values.astype(np.float64)
+
+
+def _selected(frame: pd.DataFrame, config: InventoryConfig, what: str) -> npt.NDArray[np.bool_]:
+    """Tell which rows have the values that the study asks for; compared as text, so that 1 in a file is 1 in a TOML."""
+    chosen = np.ones(len(frame), dtype=np.bool_)
+    for column, values in config.only.items() if len(frame) else ():
+        check_column(frame, column, "only", what)
+        found = frame[column].astype("string").str.strip().str.removesuffix(".0")
+        chosen &= found.isin([str(value) for value in values]).fillna(False).to_numpy(dtype=bool)
+        if not chosen.any():
+            there = ", ".join(repr(value) for value in found.dropna().unique()[:10].tolist())
+            raise SourceError(
+                f"{what}: no row has {', '.join(map(repr, values))} in {column!r}, as only in the study TOML asks; "
+                f"there are: {there or 'no values'}."
+            )
+    return chosen
 
 
 def _probabilities(frame: pd.DataFrame, config: ProbabilityConfig | None, what: str) -> Float64:

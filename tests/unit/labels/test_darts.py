@@ -210,6 +210,26 @@ def test_masks_are_read_once_where_they_overlap_and_stored(
     assert again is not None and again.geometry.geom_equals(got.masks.geometry).all()
 
 
+ARTS = {"geometry": "polygon", "files": ["{data}/arts.gpkg"], "year": {"column": "BaseMapDate"}, "id_column": "UID"}
+
+
+def test_the_counter_examples_of_an_inventory_are_left_out_by_their_class(
+    tmp_path: Path, read: Read, frame: Frame, square: Square
+) -> None:
+    shapes = [square(126.0 + i, 72.0) for i in range(4)]
+    columns = {"UID": list("abcd"), "BaseMapDate": ["2018-07-01"] * 4, "MergedRTS": [0, 1, 0, 0]}
+    table = frame(shapes, TrainClass=["Positive", "Negative", " Positive", None], **columns)
+    table.to_file(tmp_path / "arts.gpkg")
+    got = read(**ARTS, only={"TrainClass": ["Positive"]})
+    assert got.features["rts_id"].tolist() == ["a", "c"]
+    assert got.report["total"]["rejected"] == {"not_selected": 2}
+    assert read(**ARTS, only={"MergedRTS": [0], "TrainClass": ["Negative", "Positive"]}).report["total"]["kept"] == 2
+    with pytest.raises(SourceError, match=r"no row has 'positive' in 'TrainClass'.*there are: 'Positive', 'Negative'"):
+        read(**ARTS, only={"TrainClass": ["positive"]})
+    with pytest.raises(SourceError, match="no column 'trainclass', which only .* did you mean 'TrainClass'"):
+        read(**ARTS, only={"trainclass": ["Positive"]})
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
