@@ -28,6 +28,11 @@ class EntropiceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         given = {f"ENTROPICE_{name}": value for name, value in fields.items() if value}
         return Settings.from_environment({**os.environ, **given})
 
+    def run_tags(self, run_id: str) -> dict[str, str]:
+        """Name a run of Dagster for the tracking server, with its address where ENTROPICE_DAGSTER_URL is set."""
+        address = self.settings().dagster_url
+        return {"dagster.run_id": run_id, **({"dagster.run_url": f"{address}/runs/{run_id}"} if address else {})}
+
     def context(
         self, say: Say = silent, expected: Study | None = None, tags: dict[str, str] | None = None
     ) -> Context:

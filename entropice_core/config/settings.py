@@ -20,6 +20,7 @@ class Settings(Strict):
     ``store_url``: object storage that holds the store, such as s3://bucket/folder, with the folder below home as its
     mirror (``ENTROPICE_STORE``, default none: the store is the folder below home).
     ``alert_url``: where failed runs are told of, as JSON with the key ``text`` (``ENTROPICE_ALERT_URL``, default none).
+    ``dagster_url``: address of the Dagster pages, for links from MLflow (``ENTROPICE_DAGSTER_URL``, default none).
     """
 
     home: Path
@@ -29,12 +30,13 @@ class Settings(Strict):
     compute: str = "serial"
     alert_url: str = ""
     store_url: str = ""
+    dagster_url: str = ""
 
     @classmethod
     def from_environment(cls, environ: dict[str, str] | None = None) -> "Settings":
         """Read the variables; an ENTROPICE_* name that means nothing is an error, as it is a typo."""
         env = dict(os.environ if environ is None else environ)
-        known = {"HOME", "DATA", "STUDY", "TRACKING_URI", "COMPUTE", "ALERT_URL", "STORE", "CRASH_AT"}
+        known = {"HOME", "DATA", "STUDY", "TRACKING_URI", "COMPUTE", "ALERT_URL", "STORE", "DAGSTER_URL", "CRASH_AT"}
         for name in env:
             if name.startswith("ENTROPICE_") and name.removeprefix("ENTROPICE_") not in known:
                 hint = nearest_hint(name, [f"ENTROPICE_{k}" for k in sorted(known)])
@@ -52,6 +54,7 @@ class Settings(Strict):
             compute=env.get("ENTROPICE_COMPUTE") or "serial",
             alert_url=env.get("ENTROPICE_ALERT_URL") or "",
             store_url=env.get("ENTROPICE_STORE") or "",
+            dagster_url=(env.get("ENTROPICE_DAGSTER_URL") or "").rstrip("/"),
         )
 
     def is_generated(self, study: Study) -> bool:
