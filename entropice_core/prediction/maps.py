@@ -278,8 +278,7 @@ def _cells(
 def _hatch(figure: Figure, axes: Axes, rings: list[NDArray[np.float64]], outside: NDArray[np.bool_]) -> None:
     """Hatch cells in which nobody has seen what the model does, and say so."""
     height = figure.get_figheight()
-    share = outside.mean() if outside.size else 0.0
-    text = f"outside the area of applicability: {share:.0%} of cells"
+    text = f"outside area of applicability: {int(outside.sum()):,} of {outside.size:,}"
     figure.text(0.685, (LABEL + 0.08) / height, text, fontsize=7, va="center")
     key = figure.add_axes((0.66, (LABEL + 0.03) / height, 0.02, 0.10 / height))
     key.set_axis_off()

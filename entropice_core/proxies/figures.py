@@ -51,8 +51,8 @@ def _bars(axes: Axes, rows: list[dict[str, Any]], colours: list[str]) -> None:
     mean = np.array([row["mean"] for row in rows])
     folds, seeds = (np.array([row[key] or 0.0 for row in rows]) for key in ("sd_over_folds", "sd_over_seeds"))
     axes.barh(at, mean, color=colours, height=0.72, alpha=0.85)
-    axes.errorbar(mean, at, xerr=folds, fmt="none", ecolor=DARK, elinewidth=0.8, capsize=1.5)
-    axes.errorbar(mean, at, xerr=seeds, fmt="none", ecolor="#ffffff", elinewidth=2.2, alpha=0.9)
+    axes.errorbar(mean, at + 0.15, xerr=folds, fmt="none", ecolor=DARK, elinewidth=0.9, capsize=1.5)
+    axes.errorbar(mean, at - 0.15, xerr=seeds, fmt="none", ecolor="#b3324a", elinewidth=0.9, capsize=1.5)
     axes.set_yticks(at, [row["name"] for row in rows], fontsize=6)
     axes.tick_params(axis="x", labelsize=6.5)
     axes.axvline(0, color=DARK, linewidth=0.6)
@@ -64,8 +64,8 @@ def _bars(axes: Axes, rows: list[dict[str, Any]], colours: list[str]) -> None:
 
 def _notes(report: dict[str, Any]) -> str:
     lines = [
-        f"{report['folds']} held-out folds x {report['seeds']} seeds; bars: mean of all fits; thin lines: spread over",
-        "folds (places), white lines: over seeds (chance); grey at the right: best and worst rank among all fits.",
+        f"{report['folds']} held-out folds x {report['seeds']} seeds; bars: mean of all fits; black lines: spread over",
+        "folds (places), red lines: over seeds (chance); grey at the right: best and worst rank among all fits.",
         "Colours are sources. Values were shuffled within blocks, in held-out cells.",
     ]
     lines += [
