@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from matplotlib import colormaps
 
 from entropice_core.plots.layer import COLOURS, Layer
-from entropice_core.plots.picture import NO_VALUE, Picture, draw_picture
+from entropice_core.plots.picture import NO_VALUE, Picture, cell_pixels, draw_picture
 from entropice_core.plots.view import View, graticule
 
 GRATICULE = "rgba(70, 90, 105, 0.45)"
@@ -54,8 +54,9 @@ def interactive_map(
     figure.update_xaxes(range=[left, right], **axis, **frame)
     figure.update_yaxes(range=[bottom, top], scaleanchor="x", scaleratio=1, **axis, **frame)
     _words(figure, picture.layer, view)
+    reach = int(np.clip(cell_pixels(picture.layer, view), 20, 400))  # a click anywhere in a cell finds its centre
     figure.update_layout(
-        height=height, showlegend=False, hovermode="closest", hoverdistance=30, dragmode="pan",
+        height=height, showlegend=False, hovermode="closest", hoverdistance=reach, dragmode="pan",
         plot_bgcolor="#eef3f7", paper_bgcolor="white", uirevision="map",
     )  # fmt: skip
     return figure, picture

@@ -1,0 +1,131 @@
+"""How long a reader waits: the first page, and a map of 100,000 cells after it was selected.
+
+    python benchmarks/dashboard.py HOME STUDY        # a home with results, and the study's preset or TOML
+
+The first page is timed in headless Chromium from the request to the drawn page, the server already up. Maps are timed
+in this process, as the page makes them: picture, Plotly figure and its JSON. Wall and CPU times of one run.
+"""
+
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from entropice_core.cli.dashboard import streamlit_command
+from entropice_core.grids import parse_grid_key
+from entropice_core.grids.study_area import StudyArea
+from entropice_core.plots.interactive import interactive_map
+from entropice_core.plots.layer import Layer
+from entropice_core.plots.maps import map_figure
+from entropice_core.plots.view import whole_view, zoom
+
+CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(p).exists()), "")
+
+
+def layer_of(key: str, most: int) -> Layer:
+    """Give so many cells north of 60 N with made-up values."""
+    grid = parse_grid_key(key)
+    ids = grid.cells(StudyArea.from_files(60.0, None, []))[:most]
+    lon, lat = grid.centers(ids)
+    return Layer(
+        grid, ids, np.sin(np.radians(3 * lon)) + lat / 30, "made up [1]", title="Benchmark", footer=("made up",)
+    )
+
+
+def time_maps(key: str, most: int) -> list[str]:
+    """Time the first map of some cells, another variable of the same view, a closer view, and the saved picture."""
+    layer = layer_of(key, most)
+    rows = []
+
+    def timed(what: str, do) -> object:  # type: ignore[no-untyped-def]
+        wall, cpu = time.perf_counter(), time.process_time()
+        made = do()
+        size = f"{len(made[0].to_json()) / 1e6:.2f}" if isinstance(made, tuple) else ""
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        drawn = made[1].layer.grid.key if isinstance(made, tuple) else key
+        rows.append(f"| {key}, {layer.cell_ids.size:,} cells | {what} | {drawn} | {wall:.2f} | {cpu:.2f} | {size} |")
+        return made
+
+    view = whole_view(*layer.grid.centers(layer.cell_ids))
+    timed("first map of a view", lambda: interactive_map(layer, view))
+    timed("another variable or year", lambda: interactive_map(layer, view))
+    left, right, bottom, top = view.extent
+    part = zoom(view, (left * 0.1, left * 0.1 + (right - left) / 8), (bottom * 0.5, bottom * 0.5 + (top - bottom) / 8))
+    timed("an eighth of it", lambda: interactive_map(layer, part))
+    timed("saved as a figure", lambda: map_figure(layer))
+    return rows
+
+
+def time_pages(home: str, study: str) -> list[str]:
+    """Time the first page and two pages with maps in a browser."""
+    from playwright.sync_api import sync_playwright
+
+    port = 8650
+    environment = {**os.environ, "ENTROPICE_HOME": home, "ENTROPICE_STUDY": study}
+    with tempfile.TemporaryDirectory() as folder, open(os.path.join(folder, "log"), "w") as log:
+        server = subprocess.Popen(
+            streamlit_command(port), cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            return _visit(f"http://127.0.0.1:{port}", sync_playwright)
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(30)
+
+
+def _visit(address: str, sync_playwright) -> list[str]:  # type: ignore[no-untyped-def]
+    for _ in range(200):
+        try:
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=2).close()
+            break
+        except OSError:
+            time.sleep(0.2)
+    rows = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for what, name, ready in (
+            ("first page, cold server", "overview", "[data-testid=stDataFrame]"),
+            ("first page, warm server", "overview", "[data-testid=stDataFrame]"),
+            ("predictions with its map, first time", "predictions", ".js-plotly-plot image"),
+            ("predictions with its map, again", "predictions", ".js-plotly-plot image"),
+        ):
+            page = browser.new_page(viewport={"width": 1400, "height": 1000})
+            page.set_default_timeout(120_000)
+            begun = time.perf_counter()
+            page.goto(f"{address}/?show={name}")
+            page.locator(ready).first.wait_for()
+            rows.append(f"| {what} | {time.perf_counter() - begun:.2f} |")
+            page.close()
+        browser.close()
+    return rows
+
+
+def main() -> None:
+    """Print the figures as Markdown."""
+    begun, cpu = time.perf_counter(), time.process_time()
+    from entropice_core.grids.land import is_land
+
+    is_land(np.array([0.0]), np.array([80.0]))
+    wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    mask = f"unpacking the land mask, once, in the background: {wall:.2f} s, CPU {cpu:.2f} s"
+    names = ("streamlit", "plotly", "matplotlib", "numpy", "h3ronpy", "healpix-geo")
+    print(f"Python {platform.python_version()}, " + ", ".join(f"{n} {version(n)}" for n in names))
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {mask}\n")
+    print("| cells | what | drawn as | wall s | CPU s | MB to the browser |\n|---|---|---|---:|---:|---:|")
+    for key, most in (("h3-5", 100_000), ("healpix-9", 100_000), ("h3-6", 470_000)):
+        print("\n".join(time_maps(key, most)), flush=True)
+    if len(sys.argv) == 3:
+        print("\n| page | wall s |\n|---|---:|")
+        print("\n".join(time_pages(*sys.argv[1:])))
+
+
+if __name__ == "__main__":
+    main()
