@@ -32,7 +32,7 @@ def draw_proxies(path: Path, report: dict[str, Any], title: str) -> None:
         axes = figure.add_subplot(grid[0, column])
         rows = described["features"][:n]
         _bars(axes, rows, [colour[report["source_of"][row["name"]]] for row in rows])
-        axes.set_title(f"{measure}\n{_wrapped(described['verdict'])}", fontsize=7, loc="left")
+        axes.set_title(f"{_title(measure)}\n{_wrapped(described['verdict'])}", fontsize=7, loc="left")
         axes.set_xlabel(_unit(measure), fontsize=7)
     axes = figure.add_subplot(grid[1, 0])
     rows = report["sources"]["features"]
@@ -81,6 +81,10 @@ def _notes(report: dict[str, Any]) -> str:
 def _wrapped(verdict: str) -> str:
     head, _, tail = verdict.partition(" (")
     return f"{head}\n({tail}" if tail else head
+
+
+def _title(measure: str) -> str:
+    return {"feature_weight": "W, eSPA's feature weights"}.get(measure, measure.replace("_", " "))
 
 
 def _unit(measure: str) -> str:
