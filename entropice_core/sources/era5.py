@@ -21,7 +21,7 @@ from entropice_core.climate.annual import AnnualMaps, annual_maps, read_maps
 from entropice_core.climate.calendar import ArcticCalendar
 from entropice_core.climate.daily_files import DailyFiles, DailyYear, result_files
 from entropice_core.climate.daily_zarr import DailyZarr
-from entropice_core.climate.indices import INDICES, RATIOS, SPECS, Ratio, choose
+from entropice_core.climate.indices import INDICES, RATIOS, SPECS, Index, Ratio, choose
 from entropice_core.climate.monthly import MONTHLY_SPECS, MonthlyFile
 from entropice_core.climate.quantities import Float32
 from entropice_core.config.sources.era5 import Era5DailyConfig, Era5DaysBase, Era5HistoryConfig, Era5MonthlyConfig
@@ -110,13 +110,30 @@ class Era5Source:
         ids = checked_ids(cells)
         file_year = self.file_year(year)
         maps = self.maps(file_year, south_of(grid, ids))
-        names = choose(self.config.indices, [*maps.names, *(r.index.name for r in self.ratios_of(maps))])
+        names = self._chosen(maps)
         columns = self.columns_of(maps, grid, ids, names)
-        table = MONTHLY_INDICES if isinstance(self.config, Era5MonthlyConfig) else INDICES
-        features = [Feature.of(table[name]) for name in names]
+        features = [Feature.of(self._table[name]) for name in names]
         values = [columns[name] for name in names]
         about = About(self.name, self.config, [file_year])
         return climate_dataset(about, grid, ids, maps, self.weights_of(maps, grid, ids), features, values)
+
+    @property
+    def _table(self) -> Mapping[str, Index]:
+        return MONTHLY_INDICES if isinstance(self.config, Era5MonthlyConfig) else INDICES
+
+    def _chosen(self, maps: AnnualMaps) -> list[str]:
+        """Indices that are asked for and can be made; an error for what is asked for and cannot be made at all."""
+        made = [*maps.names, *(ratio.index.name for ratio in self.ratios_of(maps))]
+        for pattern in self.config.indices:
+            wanted = choose([pattern], self._table)
+            if not set(wanted) & set(made):
+                needs = sorted({f"{short} ({statistic})" for short, statistic in self._table[wanted[0]].needs})
+                raise SourceError(
+                    f"Source {self.name!r} cannot make {pattern!r} of Arctic year {maps.year}: it needs "
+                    f"{', '.join(needs)}, of which something is missing; fetch it, or take the index out."
+                )
+        asked = set(choose(self.config.indices, self._table))
+        return [name for name in made if name in asked]
 
     def maps(self, file_year: int, south: float) -> AnnualMaps:
         """Indices of an Arctic year on pixels: kept ones if they belong to the same files, else computed."""

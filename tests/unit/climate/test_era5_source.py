@@ -119,6 +119,9 @@ def test_indices_are_chosen_by_name_and_by_pattern(data):
     chosen = config(indices=("t2m_*_mean_degC", "freezing_n_factor_*"))
     made = open_source("era5", chosen, data).features(grid, cells, 2021)
     assert made.sizes["feature"] == 6 and made["feature"].values[-1] == "freezing_n_factor_year_ratio_1"
+    lacking = config(indices=("t2m_year_mean_degC", "thaw_days_*", "swe_*"))
+    with pytest.raises(SourceError, match=r"cannot make 'swe_\*' of Arctic year 2021: it needs sd \(mean\), of which"):
+        open_source("era5", lacking, data).features(grid, cells, 2021)
     with pytest.raises(ConfigError, match="No climate index is called 't2m_year_mean_K'; did you mean"):
         open_source("era5", config(indices=("t2m_year_mean_K",)), data)
 
