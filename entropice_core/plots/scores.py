@@ -67,18 +67,28 @@ def reliability(y: Int64, forecasts: Mapping[str, Float64], title: str) -> Figur
     return figure
 
 
-def precision_recall(y: Int64, forecasts: Mapping[str, Float64], title: str) -> Figure:
-    """Draw precision against recall over all thresholds; the dotted line is what guessing gives."""
+def precision_recall(y: Int64, forecasts: Mapping[str, Float64], title: str, weight: Float64 | None = None) -> Figure:
+    """Draw precision against recall over all thresholds; the grey line is what guessing gives.
+
+    Parameters
+    ----------
+    y : (n,) int64, 0 or 1
+    forecasts : name -> (n,) float64 in [0, 1]
+    weight : (n,) float64, optional
+    """
     figure, axes = new_figure(4.6, 4.4, title)
+    mass = np.ones(y.size) if weight is None else weight
     for (name, p), colour in zip(forecasts.items(), SERIES, strict=False):
         order = np.argsort(-p, kind="stable")
         last = np.append(np.diff(p[order]) != 0, True)  # equal forecasts are claimed together
-        found = np.cumsum(y[order])[last]
-        claimed = (np.arange(y.size) + 1)[last]
-        axes.step(found / max(int(y.sum()), 1), found / claimed, where="post", color=colour, linewidth=1.2, label=name)
-    axes.axhline(float(y.mean()), color=GREY, linewidth=0.8, linestyle=":", label=f"prevalence {y.mean():.2f}")
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall: share of positives found", ylabel="precision, out of fold")
-    axes.legend(fontsize=7, frameon=False, loc="lower left")
+        found, claimed = np.cumsum((mass * y)[order])[last], np.cumsum(mass[order])[last]
+        if found[-1] > 0:
+            axes.plot(found / found[-1], found / claimed, color=colour, linewidth=1.2, label=plain_text(name))
+    prevalence = float(mass @ y / mass.sum())
+    axes.axhline(prevalence, color=GREY, linewidth=0.8, label=f"prevalence {prevalence:.2f}")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall: share of positives found")
+    axes.set_ylabel("precision: share of the claimed that are positive")
+    axes.legend(fontsize=7, frameon=False, loc="upper right")
     return figure
 
 
