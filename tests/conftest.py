@@ -12,7 +12,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     needs = {
         "real": (real_data_folder() is not None, "ENTROPICE_DATA names no folder of real data"),
         "torch": (importlib.util.find_spec("torch") is not None, "PyTorch is not installed"),
-        "browser": (chromium() is not None, "no Chromium on this machine"),
+        "browser": (chromium() is not None, "no Chromium on this machine (Debian: apt-get install chromium)"),
     }
     for item in items:
         for marker, (is_met, reason) in needs.items():
