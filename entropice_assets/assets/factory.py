@@ -88,7 +88,7 @@ def make_asset(product: Product, graph: Graph, partitions: StudyPartitions) -> d
     ) -> Iterator[dg.MaterializeResult[None]]:
         parts: dict[str | None, Part] = {}
         with as_failure():
-            study = entropice.context(context.log.info, partitions.study, entropice.run_tags(context.run_id))
+            study = entropice.context(context.log.info, partitions.study, entropice.run_tags(context.run.run_id))
         for key in requested(context):
             with as_failure():
                 outcome = materialize(study, graph, product, to_partition(product, key), config.force)
