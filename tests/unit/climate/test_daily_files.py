@@ -274,3 +274,18 @@ def test_values_at_midnight_are_the_totals_of_the_day_that_ended(tmp_path):
     got = read(tmp_path / "b")
     assert got.names == wanted.names
     np.testing.assert_array_equal(got.values, wanted.values)
+
+
+def test_three_fields_are_in_memory_at_a_time_however_many_there_are(tmp_path):
+    places, reads = set(), []
+
+    class Watched(DailyFiles):
+        def read(self, field, rows, out):
+            places.add(out.__array_interface__["data"][0])
+            reads.append((field, rows.start))
+            super().read(field, rows, out)
+
+    with Watched(write(tmp_path, fields=tuple(WORLD)), ArcticCalendar(YEAR)) as source:
+        annual_maps(source, ArcticCalendar(YEAR))
+    assert len(places) == 3 and len(WORLD) == 11
+    assert len(reads) == len(set(reads)) == 11  # and each is read once
