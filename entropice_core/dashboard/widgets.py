@@ -55,8 +55,8 @@ def explain_missing(sentence: str, command: str) -> None:
 def choose(label: str, options: Sequence[Any], key: str, default: Any = None, show: Callable[[Any], str] = str) -> Any:
     """Let the reader choose; the choice is kept when the page changes."""
     kept = f"kept {key}"
-    first = st.session_state.get(kept, default)
-    index = options.index(first) if first in options else 0
+    wanted = [value for value in (st.session_state.get(kept), default) if value in options]
+    index = options.index(wanted[0]) if wanted else 0
     chosen = st.selectbox(label, options, index=index, key=f"choose {key}", format_func=show)
     st.session_state[kept] = chosen
     return chosen
@@ -234,6 +234,7 @@ def find_cell(layer: Layer) -> None:
         )
         return
     st.session_state[CHOSEN_CELL] = (layer.grid.key, cell)
+    st.rerun()  # the map above marks it
 
 
 def columns_for(count: int, most: int = 2) -> Iterable[Any]:

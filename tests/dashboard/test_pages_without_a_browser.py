@@ -86,6 +86,14 @@ def test_a_chosen_cell_is_explained(built, library, monkeypatch) -> None:
     assert any(metric.label.replace("\\", "") == "expected density" for metric in app.metric)
 
 
+def test_a_cell_is_found_by_its_place_and_what_is_no_cell_is_told(built, monkeypatch) -> None:
+    app = run(built, monkeypatch, "Predictions", **{"kept model": "prevalence"})
+    app.text_input(key="find cell").set_value("132, 69").run()
+    assert not app.exception and any(heading.value.startswith("Cell 8") for heading in app.subheader)
+    app.text_input(key="find cell").set_value("-20, 80").run()
+    assert "is no cell of h3-3" in app.warning[0].value.replace("\\", "")
+
+
 def test_a_difference_of_years_and_models_is_shown(built, monkeypatch) -> None:
     app = run(built, monkeypatch, "Predictions", compare=True, **{"kept other year": 2018})
     assert any(box.label == "Minus model" for box in app.selectbox) and not app.error
