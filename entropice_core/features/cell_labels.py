@@ -139,15 +139,9 @@ class CellIndex:
 
 def _chord_error(rows: Float64, columns: Float64, segments: Int64) -> float:
     """Largest distance between a chord and its curve, pixels: an eighth of the second difference at inner points."""
-    inside = np.flatnonzero(segments)
-    after = np.minimum(inside + 1, rows.size - 1)
-    # The point behind an edge's last inner point is a corner, the first of the next edge; for a ring's last point it
-    # is the ring's first, which is not its neighbour in the array, so those points are left to the others of the edge.
-    inside, after = (part[segments[inside - 1] + segments[after] > 0] for part in (inside, after))
-    last = np.r_[segments[1:] == 0, True][inside]
-    inside, after = inside[~last], after[~last]
-    bend_r = rows[inside - 1] - 2.0 * rows[inside] + rows[after]
-    bend_c = columns[inside - 1] - 2.0 * columns[inside] + columns[after]
+    inside = np.flatnonzero((segments[:-1] > 0) & (segments[1:] > 0))  # with both neighbours on the same edge
+    bend_r = rows[inside - 1] - 2.0 * rows[inside] + rows[inside + 1]
+    bend_c = columns[inside - 1] - 2.0 * columns[inside] + columns[inside + 1]
     return float(np.hypot(bend_r, bend_c).max()) / 8.0
 
 

@@ -9,7 +9,7 @@ Two ways from pixels to cells, chosen for each level by the ratio of areas:
 Cells of HEALPix nest exactly: only the finest of its levels is looked up, the coarser ones are added up from it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
@@ -99,7 +99,7 @@ class Reducer:
         self.quantities, self.unit_m2, self.pixel_area_m2 = tuple(quantities), unit_m2, pixel_area_m2
         self.cells = {key: np.asarray(ids, dtype=np.uint64) for key, ids in cells.items()}
         grids = {key: parse_grid_key(key) for key in cells}
-        self._index = {key: CellIndex(grid, self.cells[key]) for key, grid in grids.items()}
+        self.index = {key: CellIndex(grid, self.cells[key]) for key, grid in grids.items()}
         self.methods: dict[str, Method] = {
             key: choose_method(pixel_area_m2, float(grid.areas_m2(self.cells[key]).min()))
             for key, grid in grids.items()
@@ -122,7 +122,11 @@ class Reducer:
         return {key: f"{method}: {words[method]}{weighted}" for key, method in self.methods.items()}
 
     def reduce(
-        self, tile: Tile, layers: Iterable[Field], counted: npt.NDArray[np.bool_] | None = None
+        self,
+        tile: Tile,
+        layers: Iterable[Field],
+        counted: npt.NDArray[np.bool_] | None = None,
+        only: Collection[str] | None = None,
     ) -> dict[str, Partials]:
         """Partial statistics of one tile, by grid key; cells without a pixel in the tile are left out.
 
@@ -131,11 +135,14 @@ class Reducer:
         tile : where the pixels are
         layers : one (rows, columns) field per quantity, in their order, NaN where masked; may be made lazily
         counted : (rows, columns) pixels that count; those that another tile counts are False. All when not given.
+        only : grid keys to make partials for; all when not given
         """
+        keys = [key for key in self.cells if only is None or key in only]
         weights = tile.weights(self.unit_m2)
         if counted is not None:
             weights = np.where(counted, weights, np.uint16(0))
-        parts = {key: self._pixels(key, tile, weights) for key in self.cells if key not in self._finer}
+        sources = sorted({self._finer.get(key, key) for key in keys})
+        parts = {key: self._pixels(key, tile, weights) for key in sources}
         sums = {key: _Sums(self.quantities, part, self.arrays) for key, part in parts.items()}
         counts = np.zeros((len(self.quantities), 3), dtype=np.int64)
         made = 0
@@ -151,30 +158,30 @@ class Reducer:
         if made != len(self.quantities):
             raise SchemaError(f"Tile {tile.name} has {made} layers for {len(self.quantities)} quantities.")
         found = {key: each.partials(self.unit_m2, counts) for key, each in sums.items()}
-        return {key: self._select(key, found) for key in self.cells}
+        return {key: self._select(key, found) for key in keys}
 
     def _pixels(self, key: str, tile: Tile, weights: npt.NDArray[np.uint16]) -> Pixels:
         if self.methods[key] == "coverage":
-            return _shared_out(tile, self._index[key], weights, self.unit_m2)
+            return _shared_out(tile, self.index[key], weights, self.unit_m2)
         users = [coarse for coarse, fine in self._finer.items() if fine == key]
-        index = self._with_descendants(key, users, tile) if users else self._index[key]
+        index = self._with_descendants(key, users, tile) if users else self.index[key]
         return Pixels(index.runs(tile) if index is not None else _NO_RUNS, weights.ravel())
 
     def _with_descendants(self, key: str, users: list[str], tile: Tile) -> CellIndex | None:
         """All cells of the finest level that any wanted cell near the tile is made of."""
-        grid = self._index[key].grid
-        wanted = [self.cells[key][self._index[key].near(tile)]]
+        grid = self.index[key].grid
+        wanted = [self.cells[key][self.index[key].near(tile)]]
         for user in users:
-            near = self.cells[user][self._index[user].near(tile)]
-            wanted.append(self._index[user].grid.children(near, grid.level))
+            near = self.cells[user][self.index[user].near(tile)]
+            wanted.append(self.index[user].grid.children(near, grid.level))
         ids = np.unique(np.concatenate(wanted))
         return CellIndex(grid, ids) if ids.size else None
 
     def _select(self, key: str, found: Mapping[str, Partials]) -> Partials:
         source = self._finer.get(key, key)
-        sums, grid = found[source], self._index[source].grid
+        sums, grid = found[source], self.index[source].grid
         if source != key:
-            sums = sums.grouped(grid.parents(sums.cell_ids, self._index[key].grid.level))
+            sums = sums.grouped(grid.parents(sums.cell_ids, self.index[key].grid.level))
         return sums.take(np.intersect1d(sums.cell_ids, self.cells[key], assume_unique=True))
 
 

@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,11 +19,9 @@ from threading import Lock
 import numpy as np
 
 from entropice_core.features import streaming
-from entropice_core.features.cell_labels import CellIndex
 from entropice_core.features.partials import Partials
 from entropice_core.features.streaming import Reducer
 from entropice_core.features.tiles import Tile
-from entropice_core.grids import parse_grid_key
 from entropice_core.grids.base import UInt64
 from entropice_core.storage.digest import file_sha256
 from entropice_core.storage.durable import flush_folder
@@ -58,26 +56,13 @@ class Work:
         n = self.halo
         return unit.window(-n, -n, (unit.shape[0] + 2 * n, unit.shape[1] + 2 * n))
 
-    def process(self, unit: Tile) -> dict[str, Partials]:
-        """Partial statistics of one unit, by grid key: one pass for all grids."""
+    def process(self, unit: Tile, only: Collection[str] | None = None) -> dict[str, Partials]:
+        """Partial statistics of one unit, by grid key: one pass for all grids, or only for some."""
         outer = self.reach(unit)
         z = self.mosaic.heights(outer)
         water = self.mosaic.water(unit, self.water_values) if self.water_values else None
         made = derivatives.layers(z, outer, self.halo, self.tpi_radii_m, self.pixel_m, water)
-        return self.reducer.reduce(unit, made)
-
-
-def with_cells(work: Work, keys: Sequence[str]) -> Work:
-    """The same work for some of its grids."""
-    old = work.reducer
-    kept = {key: old.cells[key] for key in keys}
-    return Work(
-        work.mosaic,
-        Reducer(kept, old.quantities, old.unit_m2, old.pixel_area_m2),
-        work.tpi_radii_m,
-        work.pixel_m,
-        work.water_values,
-    )
+        return self.reducer.reduce(unit, made, only=only)
 
 
 class UnitFiles:
@@ -85,14 +70,14 @@ class UnitFiles:
 
     def __init__(self, folder: Path, work: Work) -> None:
         self.folder, self.work = folder, work
-        self._index = {key: CellIndex(parse_grid_key(key), ids) for key, ids in work.reducer.cells.items()}
         folder.mkdir(parents=True, exist_ok=True)
 
     def key(self, unit: Tile, grid: str) -> str:
         """Name of what would be computed now for a unit and grid."""
         work = self.work
         files = work.mosaic.within(work.reach(unit))
-        near = self._index[grid].cell_ids[self._index[grid].near(unit)]
+        index = work.reducer.index[grid]
+        near = index.cell_ids[index.near(unit)]
         masks = [file.water for file in files if file.water is not None] if work.water_values else []
         recipe = {
             "versions": [streaming.VERSION, derivatives.VERSION],
@@ -109,7 +94,7 @@ class UnitFiles:
 
     def grids_near(self, unit: Tile) -> list[str]:
         """Grids of which a cell may have a pixel in a unit."""
-        return [grid for grid, index in self._index.items() if index.near(unit).size]
+        return [grid for grid, index in self.work.reducer.index.items() if index.near(unit).size]
 
     def find(self, key: str) -> Path | None:
         """The verified file of a key; a damaged one is removed, as it can be made again."""
@@ -163,7 +148,7 @@ def process_all(work: Work, folder: Path, workers: int, say: Say = lambda _: Non
         found = {grid: path for grid in grids if (path := files.find(keys[grid])) is not None}
         missing = [grid for grid in grids if grid not in found]
         if missing:
-            made = with_cells(work, missing).process(unit)
+            made = work.process(unit, missing)
             found |= {grid: files.save(keys[grid], made[grid]) for grid in missing}
         with lock:
             done += 1
