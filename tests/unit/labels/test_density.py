@@ -211,6 +211,11 @@ def test_on_the_coast_the_land_in_the_footprint_counts_and_not_the_sea(all_land:
     assert float(got["observed_area_m2"][0]) == pytest.approx(exact, rel=0.03)
     by_area = fraction * outline.intersection(seen).area
     assert abs(by_area - exact) > 0.1 * exact  # sharing land evenly over the cell would be wrong
+    # A mask on the other half is the same thing said the other way round; one on the sea takes no land.
+    rest, sea = shapely.box(x - 1e5, y, x + 1e5, y + 1e5), shapely.box(x + 2e5, y, x + 3e5, y + 1e5)
+    masked = with_masks(inventory([]), [rest, sea])
+    again = label_cells(masked, grid, all_land(key, ids, fraction), AREA, 2018, land_samples(70.0))
+    assert float(again["observed_area_m2"][0]) == pytest.approx(exact, rel=0.03)
 
 
 def balance(got: xr.Dataset) -> float:
