@@ -1,7 +1,7 @@
 """Rank the cells that nobody has looked at, by the slump area expected per land area to be processed.
 
-Taking the densest cells first finds the most area for any amount of work. Cells outside the area of applicability are
-ranked like the others and marked: there the model extrapolates, and looking there may teach it most.
+Taking the densest cells first finds the most area for any amount of work. Cells outside the area of applicability come
+after all others and are marked: there the model extrapolates, and the gain that was measured does not hold.
 """
 
 import json
@@ -30,13 +30,13 @@ from entropice_core.training.persist import LoadedModel
 from entropice_core.training.problem import Places, child_seed
 from entropice_core.training.results import plain
 
-VERSION = "1"
+VERSION = "2"
 MOST_GEOJSON = 20_000
 """Cells in the GeoJSON, the first by rank: programs read it whole; the GeoParquet has them all."""
 
 
 def rank_cells(grid: Grid, predicted: xr.Dataset, cells: xr.Dataset) -> gpd.GeoDataFrame:
-    """Rank the unobserved cells of a prediction; the best come first.
+    """Rank the unobserved cells of a prediction; the densest come first, those outside the area of applicability last.
 
     Parameters
     ----------
@@ -56,7 +56,8 @@ def rank_cells(grid: Grid, predicted: xr.Dataset, cells: xr.Dataset) -> gpd.GeoD
     land = (cells["area_m2"].values * cells["land_fraction"].values).astype(np.float64)
     density = predicted["expected_density"].values.astype(np.float64)
     wanted = np.isnan(predicted["observed_positive"].values) & np.isfinite(density)
-    rows = np.flatnonzero(wanted)[np.lexsort((ids[wanted], -density[wanted]))]
+    is_outside = predicted["is_applicable"].values == 0
+    rows = np.flatnonzero(wanted)[np.lexsort((ids[wanted], -density[wanted], is_outside[wanted]))]
     expected = density[rows] * land[rows]
     columns = {
         "rank": np.arange(1, rows.size + 1),
@@ -119,7 +120,10 @@ def write_priority(
         low=0.0,
         high=1.0,
         colours="viridis_r",
-        footer=(f"ranked by expected RTS density; grey: observed already · {saved_words(gain)}", *words[1:]),
+        footer=(
+            f"ranked by expected RTS density, extrapolations last; grey: observed already · {saved_words(gain)}",
+            *words[1:],
+        ),
     )
     (folder / "priority.png").write_bytes(png_bytes(_map(grid, predicted, ranked, style)))
     observed = int(np.isfinite(predicted["observed_positive"].values).sum())

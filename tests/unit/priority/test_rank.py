@@ -30,10 +30,18 @@ def test_unobserved_cells_come_densest_first_and_observed_ones_not_at_all():
     unobserved = np.isnan(predicted["observed_positive"].values)
     assert 0 < len(table) == unobserved.sum() < unobserved.size
     assert table["rank"].tolist() == list(range(1, len(table) + 1))
-    assert (np.diff(table["expected_density"]) <= 0).all()
     first = predicted.isel(cell=np.flatnonzero(predicted["cell_ids"].values == np.uint64(table["cell_id"][0])))
-    assert first["expected_density"].item() == predicted["expected_density"].values[unobserved].max()
+    inside = unobserved & (predicted["is_applicable"].values == 1)
+    assert first["expected_density"].item() == predicted["expected_density"].values[inside].max()
     assert (first["lon"].item() > 165) or (first["lon"].item() < 0)
+
+
+def test_extrapolations_come_last_and_each_part_is_ranked_by_density():
+    _, table = ranked()
+    assert 0 < (table["is_applicable"] == 0).sum() < len(table)
+    assert (np.diff(table["is_applicable"].astype(int)) <= 0).all()
+    for part in (0, 1):
+        assert (np.diff(table.loc[table["is_applicable"] == part, "expected_density"]) <= 0).all()
 
 
 def test_sums_up_to_a_rank_are_shares_of_all_ranked_cells():
@@ -41,8 +49,11 @@ def test_sums_up_to_a_rank_are_shares_of_all_ranked_cells():
     assert table["land_share"].iloc[-1] == table["expected_share"].iloc[-1] == 1.0
     area = table["expected_density"].astype(float) * table["land_area_m2"]
     np.testing.assert_allclose(table["expected_slump_area_m2"], area, rtol=1e-9)
-    half = len(table) // 2
-    assert table["expected_share"].iloc[half] > table["land_share"].iloc[half]
+    inside = table[table["is_applicable"] == 1]
+    half = inside.iloc[len(inside) // 2]
+    assert (
+        half["expected_share"] / inside["expected_share"].iloc[-1] > half["land_share"] / inside["land_share"].iloc[-1]
+    )
 
 
 def test_everything_is_written_and_counted(tmp_path):
