@@ -39,7 +39,7 @@ def states(context: Context, graph: Graph) -> list[State]:
 
 def _state(context: Context, graph: Graph, product: Product, known: dict[Where, bool]) -> State:
     state = State(product.dataset)
-    for partition in product.partitions(context.study):
+    for partition in _counted(context, product):
         state.partitions += 1
         fresh = is_current(context, graph, product, partition) and all(
             known.get((need, up), False)
@@ -57,6 +57,12 @@ def _state(context: Context, graph: Graph, product: Product, known: dict[Where, 
         state.current += fresh
         state.stale += not fresh
     return state
+
+
+def _counted(context: Context, product: Product) -> list[Partition]:
+    """List the partitions of the years that are trained on, and of later ones those that were built."""
+    trained, built = set(product.partitions(context.study)), set(context.store.partitions(product.dataset))
+    return [p for p in product.partitions(context.study, offered=True) if p in trained or p in built]
 
 
 def is_current(context: Context, graph: Graph, product: Product, partition: Partition) -> bool:

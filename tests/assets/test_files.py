@@ -16,6 +16,7 @@ from entropice_core.errors import ConfigError
 from entropice_core.fetch.newest import known_newest
 from entropice_core.fetch.of_study import due_years, years_of
 from entropice_core.fetch.patience import UnreachableError
+from entropice_core.pipeline.status import states
 from entropice_core.storage.partition import Partition
 from tests.assets.conftest import Runner, quiet
 from tests.assets.fetched import DAYS, Fetched, make_fetched, service
@@ -157,6 +158,13 @@ def test_a_provisional_year_is_asked_for_again_when_it_is_final_and_only_its_mon
     assert fetched.server.jobs[job].inputs["month"] == ["08", "09"]
 
 
+def state_of_features(fetched: Fetched) -> tuple[int, int, int, int]:
+    """Partitions of the features, current, stale and provisional ones, as `entropice status` counts them."""
+    graph = fetched.graph()
+    _, row = states(fetched.context(), {name: graph[name] for name in ("cells", "features.climate")})
+    return row.partitions, row.current, row.stale, row.provisional
+
+
 def test_features_of_a_provisional_year_are_marked_and_stale_when_it_is_final(fetched: Fetched, instance: Any) -> None:
     fetched.server.final = (2020, 7)
     runner = Runner(fetched.defs(), instance)
@@ -167,13 +175,20 @@ def test_features_of_a_provisional_year_are_marked_and_stale_when_it_is_final(fe
     assert manifest.provisional
     assert manifest.counts["provisional_months"] == 2
     assert manifest.notes == ("Made of ERA5T, which may still change, in 2020-08, 2020-09.",)
+    assert state_of_features(fetched) == (1, 1, 0, 1)
     fetched.server.final = (2020, 9)
     assert tick(fetched, instance, "2021-01-08T06:00").run_requests
     assert fetch(fetched, instance, 2020).success
+    assert state_of_features(fetched) == (1, 0, 1, 1)
     assert runner.run("features/climate", partition="h3-3|2020").success
     fresh = fetched.context().store.manifest("features.climate", Partition("h3-3", 2020))
     assert not fresh.provisional
     assert fresh.recipe.digest != manifest.recipe.digest
+    fetched.server.newest, fetched.server.final = (2021, 9), (2021, 6)
+    assert tick(fetched, instance, "2021-10-08T06:00").run_requests[0].partition_key == "2021"
+    assert fetch(fetched, instance, 2021).success
+    assert runner.run("features/climate", partition="h3-3|2021").success
+    assert state_of_features(fetched) == (2, 2, 0, 1)  # a year after those of training is counted when it is there
 
 
 def test_a_service_that_does_not_answer_in_time_is_asked_again_by_the_next_tick(
