@@ -16,7 +16,7 @@ The map of the room::
     steps.py                its closed-form minimisers, for a batch of fits at once
     sweep.py, fit.py        one pass over the rows; the loop with restarts, pruning and compaction
     host_pass.py            the same pass on the host, several times faster
-    workers.py              parts of a search in threads or on the workers of a cluster
+    splits.py, workers.py   rows that are held out; parts of a search in threads or on the workers of a cluster
     read_outs.py            counted or log-linear class tables (log_linear.py), as held-out rows prefer
     swaps.py                moves that leave poor optima; instance_weights.py: row weights that are learnt
     rows.py, scaling.py     rows as blocks, in memory or memory-mapped; units inside and outside

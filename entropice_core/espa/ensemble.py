@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.model_selection import StratifiedKFold, check_cv
 from sklearn.utils import check_random_state
 
 from entropice_core.espa.backend import choose_backend
@@ -23,8 +22,9 @@ from entropice_core.espa.members import Member, build_predictor, members_of
 from entropice_core.espa.predictor import adjust_probabilities
 from entropice_core.espa.read_outs import WAYS, LogLinear, held_out_ways, log_linear_tables
 from entropice_core.espa.search import Candidate, Grid, Plan, Progress, search, table
+from entropice_core.espa.splits import held_out_splits
 from entropice_core.espa.training import Jobs, Program, Settings, TrainingRows
-from entropice_core.espa.validation import DataError, check_search, check_weights
+from entropice_core.espa.validation import check_search, check_weights
 from entropice_core.espa.workers import open_workers
 
 Floats = NDArray[np.float64]
@@ -54,7 +54,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     n_screen : int, default 4
         Restarts used to decide which.
     n_swaps : int, default 2
-        Rounds of moves that leave poor optima, as in the classifier, for the best configurations (twice ``n_models``).
+        Rounds of moves that leave poor optima, as in the classifier, for the best configurations (``n_models``, 4 at least).
         Their scores without the moves stay in the table, and the better of both is taken.
     log_linear : bool, optional
         Try log-linear class tables too (``log_linear.py``) and keep them where held-out rows prefer them; False when
@@ -174,7 +174,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         X, y = self._validate_training(X, y)
         weights = check_weights(sample_weight, len(X))
         data = TrainingRows.select(X, y, weights)
-        splits = _splits(self.cv, X, y, weights, groups, data)
+        splits = held_out_splits(self.cv, X, y, weights, groups, data)
         settings = Settings.of({**parameters, "n_clusters": max(grid.n_clusters), "mi_prior": max(grid.mi_prior)})
         random = check_random_state(self.random_state)
         program = Program(data, settings, random, backend, [train for train, _ in splits])
@@ -270,39 +270,6 @@ def _values(given: Any) -> tuple[Any, ...]:
     """Plain Python numbers from a number, a sequence or an array."""
     values = np.atleast_1d(np.array(given, dtype=object)).tolist()
     return tuple(value.item() if isinstance(value, np.generic) else value for value in values)
-
-
-def _splits(
-    cv: Any, X: NDArray[Any], y: NDArray[Any], weights: Floats, groups: Any, data: TrainingRows
-) -> list[tuple[Integers, Integers]]:
-    """Training and held-out rows of each fold, counted among the rows of positive weight."""
-    kept = np.flatnonzero(weights > 0)
-    position = np.full(len(weights), -1, dtype=np.intp)
-    position[kept] = np.arange(len(kept))
-    if cv is None:
-        found = _default_splitter(data).split(data.X, data.codes)
-        return [(np.asarray(train), np.asarray(test)) for train, test in found]
-    raw = check_cv(cv, y, classifier=True).split(X, y, groups)
-    splits = [tuple(position[part][position[part] >= 0] for part in split) for split in raw]
-    for number, (train, test) in enumerate(splits):
-        absent = np.setdiff1d(data.codes, data.codes[train])
-        if len(absent):
-            name = data.classes.tolist()[absent[0]]
-            raise DataError(
-                f"The training part of fold {number} has no row of class {name!r}; use fewer or other folds."
-            )
-        if not len(test):
-            raise DataError(f"Fold {number} holds out no row of positive weight; leave it out.")
-    return [(train, test) for train, test in splits]
-
-
-def _default_splitter(data: TrainingRows) -> StratifiedKFold:
-    smallest = np.bincount(data.codes).min()
-    if smallest < 2:
-        name = data.classes.tolist()[np.bincount(data.codes).argmin()]
-        message = f"Class {name!r} has only 1 sample, expected at least 2 to hold one out; add rows or pass `cv`."
-        raise DataError(message)
-    return StratifiedKFold(min(5, int(smallest)), shuffle=True, random_state=0)
 
 
 def _best_configurations(candidates: list[Candidate], n_models: int) -> list[Candidate]:

@@ -29,7 +29,7 @@ Integers = NDArray[np.intp]
 HOST_COLUMNS = 4_000  # costs per row of one batch: more leave the cache (measured: 20 000 take twice as long)
 DEVICE_COLUMNS = 262_144
 SCREEN_SWEEPS = 10
-MOVED = 2  # times as many configurations as are averaged get the moves that leave poor optima
+MOVED = 4  # configurations that get the moves which leave poor optima; more when more are averaged
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def search(
         removed = [candidate for candidate in screened if candidate.configuration not in survivors]
     finished = runner.score(survivors, np.arange(n_restarts), "full")
     if program.settings.n_swaps:
-        finished += runner.score(_best(finished, MOVED * plan.n_keep_least), np.arange(n_restarts), "moved")
+        finished += runner.score(_best(finished, max(MOVED, plan.n_keep_least)), np.arange(n_restarts), "moved")
     return _ranked(finished) + _ranked(removed)
 
 
