@@ -25,7 +25,8 @@ VERSION = "1"
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
-MAX_REFERENCE = 50_000  # training rows that distances are measured to; more are thinned evenly, which is reported
+MAX_REFERENCE = 20_000  # training rows that distances are measured to, and held-out rows that the threshold comes
+# from; more are thinned evenly, which is reported
 MAX_PAIRED = 10_000  # rows whose mean distance is taken over all pairs; more are thinned evenly
 BLOCK = 20_000  # rows at once: bounds the memory
 ARRAYS = ("center", "scale", "weight", "fill", "reference")
@@ -138,7 +139,8 @@ def learn_applicability(
     -------
     applicability : Applicability
     index : (n,) float64
-        Of each training row towards the rows that its fold learned from; NaN for rows that no fold tests.
+        Of each training row towards the rows that its fold learned from; NaN for rows that no fold tests, and for those
+        beyond ``MAX_REFERENCE`` that are thinned out.
     """
     values = np.asarray(X, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] != len(feature_names) or not len(values):
@@ -153,7 +155,8 @@ def learn_applicability(
             f"{len(values)} rows with the mean distance {mean:g} and {len(splits)} folds."
         )
     index = np.full(len(values), np.nan)
-    for train, test in splits:
+    for train, held_out in splits:
+        test = _thin(held_out, MAX_REFERENCE // len(splits))
         index[test] = nearest(cKDTree(placed[_thin(train, MAX_REFERENCE)]), placed[test]) / mean
     known = index[np.isfinite(index)]
     threshold = upper_whisker(known)

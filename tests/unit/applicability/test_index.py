@@ -109,3 +109,18 @@ def test_rows_without_any_difference_and_foreign_columns_are_refused():
         found.index(X[:, :2])
     with pytest.raises(SchemaError, match="importances of shape"):
         learn_applicability(X, splits, [1.0], NAMES)
+
+
+def test_more_rows_than_are_kept_are_thinned_evenly_and_the_index_hardly_moves(monkeypatch):
+    from entropice_core.applicability import index as module
+
+    rng = np.random.default_rng(0)
+    X, fold = rng.normal(size=(6000, 2)), np.arange(6000) % 4
+    splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(4)]
+    whole, _ = learn_applicability(X, splits, None, ("a", "b"))
+    monkeypatch.setattr(module, "MAX_REFERENCE", 3000)
+    monkeypatch.setattr(module, "MAX_PAIRED", 1000)
+    thinned, own = learn_applicability(X, splits, None, ("a", "b"))
+    assert (len(thinned.reference), np.isfinite(own).sum(), thinned.n_rows) == (3000, 3000, 6000)
+    assert thinned.mean_distance == pytest.approx(whole.mean_distance, rel=0.05)
+    assert thinned.threshold == pytest.approx(whole.threshold, rel=0.6)

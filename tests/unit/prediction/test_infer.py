@@ -115,3 +115,18 @@ def test_entropy_is_largest_where_nothing_is_known():
     entropy = class_entropy(np.column_stack([1 - p, p]))
     assert entropy.argmax() == 50 and entropy[50] == pytest.approx(1.0)
     np.testing.assert_allclose(entropy, entropy[::-1], atol=1e-12)
+
+
+def test_a_stored_prediction_is_decoded_by_xdggs(tmp_path):
+    xdggs = pytest.importorskip("xdggs")
+    from entropice_core.storage.content import write_dataset
+    from entropice_core.storage.conventions import apply_conventions
+
+    study = trained()
+    made = predicted()
+    write_dataset(apply_conventions(made, study.grid.attrs()), tmp_path / "prediction.zarr")
+    decoded = xr.open_zarr(tmp_path / "prediction.zarr", consolidated=False).pipe(xdggs.decode)
+    assert decoded.dggs.grid_info.level == 6
+    lon, _ = study.grid.centers(made["cell_ids"].values)
+    np.testing.assert_allclose(decoded.dggs.cell_centers()["longitude"].values, lon % 360, atol=1e-6)
+    assert decoded["in_set"].dims == ("cell", "class")
