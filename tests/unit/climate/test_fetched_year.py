@@ -50,3 +50,15 @@ def test_a_year_that_was_fetched_becomes_features_and_its_era5t_is_told(data):
     july = t[calendar.month_slices[9]].mean() - 273.15
     values = made["features"].values[:, names.index("t2m_jja_mean_degC")]
     assert values.min() - 10.0 < july < values.max() + 10.0
+
+
+def test_a_year_of_era5_land_gets_the_totals_of_its_days_from_midnights(tmp_path):
+    wish = Wish("daily", 2021, ("t2m", "tp"), BOX, ("mean",), family="era5-land")
+    with CdsServer() as server:
+        store = ClimateDataStore(Credentials(server.url, server.key), Patience(sleep=lambda _: None))
+        fetch_year(wish, store, data=tmp_path / "data", home=tmp_path / "home", today=date(2024, 6, 1))
+    with DailyFiles(tmp_path / "data" / "era5-land" / "daily" / "2021", ArcticCalendar(2021)) as year:
+        assert year.fields == {("t2m", "mean"), ("tp", "sum")} and year.provisional_months == ()
+        totals = np.empty((365, *year.layout.shape), np.float32)
+        year.read(("tp", "sum"), slice(0, year.layout.shape[0]), totals)
+    assert np.isfinite(totals).any() and np.nanmin(totals) >= 0.0
