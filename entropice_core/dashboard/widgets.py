@@ -14,7 +14,8 @@ from entropice_core.plots.files import figure_bytes, table_bytes
 from entropice_core.plots.interactive import POINTS, interactive_map
 from entropice_core.plots.layer import Layer
 from entropice_core.plots.maps import geoparquet, map_figure
-from entropice_core.plots.view import PROJECTIONS, TURNED, View, scaled, whole_view, zoom
+from entropice_core.plots.picture import view_of
+from entropice_core.plots.view import PROJECTIONS, TURNED, View, scaled, zoom
 from entropice_core.storage.partition import Partition
 
 NOT_NEEDED = ["lasso2d", "autoScale2d", "toImage", "zoom2d", "zoomIn2d", "zoomOut2d"]
@@ -122,8 +123,7 @@ def show_stored(library: Library, dataset: str, partition: Partition, pictures: 
 
 def show_map(layer: Layer, name: str, projection: str) -> int | None:
     """Show a map in which a box zooms and a click chooses a cell; return the chosen cell's position in the layer."""
-    lon, lat = layer.grid.centers(layer.cell_ids)
-    view = _view_of(whole_view(lon, lat, projection), name)
+    view = _kept_view(view_of(layer, projection), name)
     chosen = chosen_cell(layer)
     figure, picture = interactive_map(layer, view, marked=chosen)
     chart = f"chart {name} {st.session_state.get(f'turn {name}', 0)}"
@@ -140,7 +140,7 @@ def show_map(layer: Layer, name: str, projection: str) -> int | None:
     return chosen
 
 
-def _view_of(whole: View, name: str) -> View:
+def _kept_view(whole: View, name: str) -> View:
     kept = st.session_state.get(f"view {name}")
     return kept if isinstance(kept, View) and kept.crs == whole.crs else whole
 

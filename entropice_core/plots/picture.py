@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm, Normalize, to_rgb
 from numpy.typing import NDArray
 
 from entropice_core.plots.layer import COLOURS, Layer, coarsen
-from entropice_core.plots.view import View, pixel_cells, pixel_land
+from entropice_core.plots.view import View, pixel_cells, pixel_land, whole_view
 
 SEA, LAND, NO_VALUE, COAST, EDGE = "#eef3f7", "#dedbd5", "#b3aea6", "#5f6f7c", "#ffffff"
 OUTSIDE = "#f2f2f2"
@@ -73,6 +73,13 @@ def draw_picture(layer: Layer, view: View) -> Picture:
     coast = _borders(land)
     pixels[coast] = (0.35 * pixels[coast] + 0.65 * _rgb8(COAST)).astype(np.uint8)
     return Picture(pixels.astype(np.uint8), layer, visible, xy[visible])
+
+
+def view_of(layer: Layer, projection: str) -> View:
+    """Give the view that holds all cells of a layer."""
+    some = layer.cell_ids[:: max(1, layer.cell_ids.size // 50)]
+    reach = float(np.sqrt(layer.grid.areas_m2(some).max(initial=0.0)))
+    return whole_view(*layer.grid.centers(layer.cell_ids), projection, reach_m=reach)
 
 
 def fit(layer: Layer, view: View) -> Layer:

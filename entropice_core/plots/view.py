@@ -77,15 +77,22 @@ class View:
 
 
 def whole_view(
-    lon: NDArray[np.float64], lat: NDArray[np.float64], projection: str = TURNED, columns: int = COLUMNS
+    lon: NDArray[np.float64],
+    lat: NDArray[np.float64],
+    projection: str = TURNED,
+    columns: int = COLUMNS,
+    reach_m: float = 0.0,
 ) -> View:
-    """Give the view that holds all of some points (n,), degrees, with a margin; at most twice as wide as high."""
+    """Give the view that holds all of some points (n,), degrees, with a margin; at most twice as wide as high.
+
+    ``reach_m`` : how far cells reach beyond their centres.
+    """
     if projection not in PROJECTIONS:
         raise ConfigError(f"There is no projection {projection!r} for maps; {nearest_hint(projection, PROJECTIONS)}.")
     crs, name = _crs(lon, lat, projection)
     xy = View(crs, name, (0, 1, 0, 1)).project(lon, lat)
     low, high = xy.min(axis=0), xy.max(axis=0)
-    half = np.maximum(0.55 * (high - low), LEAST_WIDTH_M)
+    half = np.maximum(0.53 * (high - low) + reach_m, LEAST_WIDTH_M)
     half = np.maximum(half, 0.5 * half.max())
     x, y = (low + high) / 2
     return View(crs, name, (float(x - half[0]), float(x + half[0]), float(y - half[1]), float(y + half[1])), columns)
