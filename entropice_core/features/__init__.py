@@ -11,6 +11,7 @@
 ``layout``       where the pixels of a whole raster lie, in any coordinate system
 ``zonal``        a whole raster of coarse pixels: area weights in cells, and statistics with them
 ``weights``      exact area weights of longitude-latitude grids such as ERA5's, and means with them
+``weights``      exact area weights of longitude-latitude grids in cells
 ``assemble``     features of all sources joined for training and for prediction
 ===============  ===================================================================================
 
