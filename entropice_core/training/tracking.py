@@ -262,7 +262,7 @@ def _experiment(client: Any, name: str, tracking_uri: str) -> str:
     location = None
     if tracking_uri.startswith("sqlite:///"):  # keep figures beside the database, not in the current folder
         location = (Path(tracking_uri.removeprefix("sqlite:///")).parent / "mlflow-artifacts").as_uri()
-    shown_as = {"mlflow.experimentKind": "custom_model_development"}  # else the pages of language models are shown first
+    shown_as = {"mlflow.experimentKind": "custom_model_development"}  # else pages of language models come first
     return str(client.create_experiment(name, artifact_location=location, tags=shown_as))
 
 
