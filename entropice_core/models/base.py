@@ -84,7 +84,7 @@ def load_module(name: str) -> ModelModule:
     """Return the module of a model; an unknown name is a ``ConfigError`` that lists the known ones.
 
     >>> load_module("prevalence").VERSION
-    '1'
+    '2'
     """
     return cast(ModelModule, MODELS.load(name))
 
