@@ -247,8 +247,7 @@ def priority(name: str, context: Context, partition: Partition, folder: Path) ->
 def map_(name: str, context: Context, partition: Partition, folder: Path) -> Built:
     """Draw the map of one prediction and write its cells as GeoParquet."""
     from entropice_core.pipeline.words import credit_words
-    from entropice_core.prediction.export import DERIVED
-    from entropice_core.prediction.maps import write_map
+    from entropice_core.prediction.export import DERIVED, write_map
 
     predicted = context.open(f"prediction.{name}", partition)
     digest = context.store.manifest(f"prediction.{name}", partition).digest

@@ -10,6 +10,7 @@ Each file says what it was made from: feature sets, lags, digests of data and mo
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,7 +27,8 @@ from pyproj import Transformer
 from rasterio.transform import from_origin
 
 from entropice_core.grids.base import Grid
-from entropice_core.prediction.maps import cells_table
+from entropice_core.prediction.maps import MapStyle, cells_table, draw_map, png_bytes, save_figure
+from entropice_core.storage.partition import Partition
 
 VERSION = "1"
 POLAR = "EPSG:3413"
@@ -50,6 +52,41 @@ BANDS = (
 MERCATOR_EDGE = 85.05
 DERIVED = ("cells.tif", "cells.pmtiles")
 """Files that hold nothing that ``cells.parquet`` does not hold: they do not count for the digest."""
+
+
+def write_map(
+    folder: Path, words: list[str], model: str, grid: Grid, partition: Partition, predicted: xr.Dataset, origin: str
+) -> dict[str, Any]:
+    """Write the maps of one prediction and its cells in the formats that others read; return counts for the manifest.
+
+    ``map.png``, ``map.svg`` : probability; ``expected_density.png`` : expected density. For ``cells.*`` see ``export``.
+
+    Parameters
+    ----------
+    words : title of the study, and its credits
+    origin : what the map was made from: digest, skill
+    """
+    outside = predicted["is_applicable"].values == 0
+    carried = [predicted.attrs[key] for key in ("feature_sets", "data_digests") if key in predicted.attrs]
+    footer = (f"{origin} · EPSG:6931, equal area", *words[1:], " · ".join(carried))
+    subtitle = f"Arctic year {partition.year} · {model} · grid {grid.key} ({outside.size:,} cells)"
+    ids, p, density = (predicted[name] for name in ("cell_ids", "probability", "expected_density"))
+    style = MapStyle(
+        title=words[0],
+        subtitle=subtitle,
+        label=f"susceptibility: {p.attrs['long_name']}",
+        low=0.0,
+        high=1.0,
+        footer=footer,
+    )
+    save_figure(draw_map(grid, ids.values, p.values, style, outside), folder, "map")
+    label = f"{density.attrs['long_name']} ({density.attrs['units']}), logarithmic"
+    style = replace(style, label=label, low=None, high=None, is_log=True, colours="magma_r")
+    (folder / "expected_density.png").write_bytes(png_bytes(draw_map(grid, ids.values, density.values, style, outside)))
+    counts = write_exports(folder, grid, predicted)
+    known = np.isfinite(p.values)
+    share = float((~outside[known]).mean()) if known.any() else 0.0
+    return {**counts, "cells without a value": int((~known).sum()), "share inside the area of applicability": share}
 
 
 def write_exports(folder: Path, grid: Grid, predicted: xr.Dataset) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Never Web Mercator. The coastline is the offline land mask of the grids. One fun
 the picture in Dagster, in MLflow and in a paper is the same picture.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -19,27 +19,23 @@ import shapely
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
-from pyproj import Transformer
 
 from entropice_core.grids.base import Grid
-from entropice_core.storage.partition import Partition
+from entropice_core.prediction.graticule import EQUAL_AREA, draw_graticule, turn
 
 VERSION = "2"
-EQUAL_AREA = "EPSG:6931"
-OCEAN, LAND, UNOBSERVED, LINES, COAST = "#eef3f7", "#dedbd5", "#b3aea6", "#8a97a3", "#9fb0bd"
+OCEAN, LAND, UNOBSERVED, COAST = "#eef3f7", "#dedbd5", "#b3aea6", "#9fb0bd"
 OUTSIDE = "#f2f2f2"
 HATCH = "//////"
 ABOVE, BELOW = 0.62, 1.18  # inches; below stand the label, the colour bar, and the lines of the footer
 LABEL, BAR, FOOTER = 0.92, 0.77, 0.47
 FOOTER_LINES = 5
-HALO = [withStroke(linewidth=1.6, foreground="white", alpha=0.8)]
 
 
 @dataclass(frozen=True)
@@ -81,14 +77,14 @@ def draw_map(
     """
     rings = _rings(grid, cell_ids)
     angle = _upright(rings)
-    turned = [_turn(ring, angle) for ring in rings]
+    turned = [turn(ring, angle) for ring in rings]
     extent = _extent(turned)
     figure, axes = _frame(extent, style)
     _background(axes, extent, angle)
     _cells(figure, axes, turned, np.asarray(values, dtype=float), style)
     if outside is not None:
         _hatch(figure, axes, turned, np.asarray(outside, dtype=bool) & np.isfinite(values))
-    _graticule(axes, extent, angle)
+    draw_graticule(axes, extent, angle)
     _scale_bar(axes, extent)
     _words(figure, style)
     return figure
@@ -140,43 +136,6 @@ def id_texts(grid: Grid, ids: NDArray[np.uint64]) -> list[str]:
     return [f"{i:x}" for i in ids] if grid.name == "h3" else [str(i) for i in ids]
 
 
-def write_map(
-    folder: Path, words: list[str], model: str, grid: Grid, partition: Partition, predicted: xr.Dataset, origin: str
-) -> dict[str, Any]:
-    """Write the maps of one prediction and its cells in the formats that others read; return counts for the manifest.
-
-    ``map.png``, ``map.svg`` : probability; ``expected_density.png`` : expected density. For ``cells.*`` see ``export``.
-
-    Parameters
-    ----------
-    words : title of the study, and its credits
-    origin : what the map was made from: digest, skill
-    """
-    from entropice_core.prediction.export import write_exports
-
-    outside = predicted["is_applicable"].values == 0
-    carried = [predicted.attrs[key] for key in ("feature_sets", "data_digests") if key in predicted.attrs]
-    footer = (f"{origin} · EPSG:6931, equal area", *words[1:], " · ".join(carried))
-    subtitle = f"Arctic year {partition.year} · {model} · grid {grid.key} ({outside.size:,} cells)"
-    ids, p, density = (predicted[name] for name in ("cell_ids", "probability", "expected_density"))
-    style = MapStyle(
-        title=words[0],
-        subtitle=subtitle,
-        label=f"susceptibility: {p.attrs['long_name']}",
-        low=0.0,
-        high=1.0,
-        footer=footer,
-    )
-    save_figure(draw_map(grid, ids.values, p.values, style, outside), folder, "map")
-    label = f"{density.attrs['long_name']} ({density.attrs['units']}), logarithmic"
-    style = replace(style, label=label, low=None, high=None, is_log=True, colours="magma_r")
-    (folder / "expected_density.png").write_bytes(png_bytes(draw_map(grid, ids.values, density.values, style, outside)))
-    counts = write_exports(folder, grid, predicted)
-    known = np.isfinite(p.values)
-    share = float((~outside[known]).mean()) if known.any() else 0.0
-    return {**counts, "cells without a value": int((~known).sum()), "share inside the area of applicability": share}
-
-
 def _rings(grid: Grid, cell_ids: NDArray[np.uint64]) -> list[NDArray[np.float64]]:
     polygons = grid.polygons(cell_ids, crs=EQUAL_AREA)
     return [shapely.get_coordinates(polygon.exterior) for polygon in polygons]
@@ -190,12 +149,6 @@ def _upright(rings: list[NDArray[np.float64]]) -> float:
     if np.hypot(*mean) < 0.35 * spread:
         return 0.0
     return float(-np.pi / 2 - np.arctan2(mean[1], mean[0]))
-
-
-def _turn(xy: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
-    c, s = np.cos(angle), np.sin(angle)
-    turned: NDArray[np.float64] = xy @ np.array([[c, s], [-s, c]])
-    return turned
 
 
 def _extent(rings: list[NDArray[np.float64]]) -> tuple[float, float, float, float]:
@@ -213,22 +166,22 @@ def _background(axes: Axes, extent: tuple[float, float, float, float], angle: fl
     axes.set_yticks([])
     axes.set_facecolor(OCEAN)
     corners = np.array([[extent[i], extent[j]] for i in (0, 1) for j in (2, 3)])
-    plain = _turn(corners, -angle)
+    plain = turn(corners, -angle)
     box = tuple(float(v) for v in (plain[:, 0].min(), plain[:, 0].max(), plain[:, 1].min(), plain[:, 1].max()))
     land = _land(box)
     picture = np.where(land[..., None], _rgba(LAND), _rgba(OCEAN))
-    turn = Affine2D().rotate(angle) + axes.transData
+    turned = Affine2D().rotate(angle) + axes.transData
     axes.imshow(
         picture,
         extent=(box[0], box[1], box[2], box[3]),
         origin="upper",
-        transform=turn,
+        transform=turned,
         interpolation="antialiased",
         zorder=0,
     )
     x = np.linspace(box[0], box[1], land.shape[1])
     y = np.linspace(box[3], box[2], land.shape[0])
-    axes.contour(x, y, land, levels=[0.5], colors=COAST, linewidths=0.45, transform=turn, zorder=3)
+    axes.contour(x, y, land, levels=[0.5], colors=COAST, linewidths=0.45, transform=turned, zorder=3)
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])
     axes.set_aspect("auto")  # the frame already has the proportions of the extent
@@ -299,55 +252,6 @@ def _norm(values: NDArray[np.float64], style: MapStyle) -> Normalize:
         low = float(positive.min()) if positive.size else 1e-9
         return LogNorm(low, max(high, low * 10), clip=True)
     return Normalize(low, high if high > low else low + 1.0)
-
-
-def _graticule(axes: Axes, extent: tuple[float, float, float, float], angle: float) -> None:
-    project = Transformer.from_crs("EPSG:4326", EQUAL_AREA, always_xy=True)
-    lines, texts = [], []
-    for latitude in range(50, 90, 5):
-        lon = np.linspace(-180, 180, 361)
-        lines.append(_turn(np.column_stack(project.transform(lon, np.full(lon.size, latitude))), angle))
-        texts.append(f"{latitude}°N")
-    for longitude in range(-180, 180, 30):
-        lat = np.linspace(45, 88, 173)
-        lines.append(_turn(np.column_stack(project.transform(np.full(lat.size, longitude), lat)), angle))
-        texts.append(_meridian(longitude))
-    width = extent[1] - extent[0]
-    taken = [
-        (extent[0] + part * width, extent[2] + 0.04 * width) for part in (0.05, 0.10, 0.15, 0.20, 0.24)
-    ]  # scale bar
-    for line, text in zip(lines, texts, strict=True):
-        _label(axes, extent, line, text, taken)
-    axes.add_collection(LineCollection(lines, colors=LINES, linewidths=0.4, alpha=0.7, zorder=3))
-
-
-def _meridian(longitude: int) -> str:
-    if longitude in (-180, 0):
-        return f"{abs(longitude)}°"
-    return f"{abs(longitude)}°{'E' if longitude > 0 else 'W'}"
-
-
-def _label(
-    axes: Axes,
-    extent: tuple[float, float, float, float],
-    line: NDArray[np.float64],
-    text: str,
-    taken: list[tuple[float, float]],
-) -> None:
-    """Write a label where a line first enters the picture, farther along where another label stands, or nowhere."""
-    width = extent[1] - extent[0]
-    margin = 0.03 * width
-    inside = (
-        (line[:, 0] > extent[0] + margin)
-        & (line[:, 0] < extent[1] - margin)
-        & (line[:, 1] > extent[2] + margin)
-        & (line[:, 1] < extent[3] - margin)
-    )
-    for x, y in line[inside].tolist():
-        if all(abs(x - a) > 0.055 * width or abs(y - b) > 0.022 * width for a, b in taken):
-            taken.append((x, y))
-            axes.text(x, y, text, fontsize=6, color="#55626e", ha="center", va="center", zorder=4, path_effects=HALO)
-            return
 
 
 def _scale_bar(axes: Axes, extent: tuple[float, float, float, float]) -> None:

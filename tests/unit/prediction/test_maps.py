@@ -8,7 +8,8 @@ from matplotlib.image import imread
 from pyproj import Transformer
 
 from entropice_core.grids import open_grid
-from entropice_core.prediction.maps import MapStyle, _rings, _turn, _upright, cells_table, draw_map, png_bytes
+from entropice_core.prediction.graticule import turn
+from entropice_core.prediction.maps import MapStyle, _rings, _upright, cells_table, draw_map, png_bytes
 
 PLACES = {
     "Lena delta": (127.0, 73.0),
@@ -107,7 +108,7 @@ def test_cells_outside_the_area_of_applicability_are_hatched_and_counted_and_oth
     axes = masked_figure.axes[0]
     angle = _upright(_rings(grid, ids))
     for i in (4, 5):
-        x, y = _turn(np.array([project.transform(*(part[0] for part in grid.centers(ids[i : i + 1])))]), angle)[0]
+        x, y = turn(np.array([project.transform(*(part[0] for part in grid.centers(ids[i : i + 1])))]), angle)[0]
         column, row = (round(v) for v in axes.transData.transform((x, y)))
         window = changed[changed.shape[0] - row - 8 : changed.shape[0] - row + 8, column - 8 : column + 8]
         assert window.any() == (i == 5)
