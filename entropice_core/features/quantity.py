@@ -103,11 +103,12 @@ class Quantity:
         """
         if not self.bins:
             return "no quantiles"
+        unit = "" if self.unit == "1" else f" {self.unit}"
         if self.bend == 0.0:
-            return f"{(self.high - self.low) / self.bins:.2g} {self.unit}"
+            return f"{(self.high - self.low) / self.bins:.2g}{unit}"
         ends = np.arcsinh(np.array([self.low, self.high]) / self.bend)
         width = float(ends[1] - ends[0]) / self.bins  # a bin is width * sqrt(bend**2 + value**2) wide
-        return f"{width * self.bend:.2g} {self.unit} + {width:.1%} of the value"
+        return f"{width * self.bend:.2g}{unit} + {width:.1%} of the value"
 
     @cached_property
     def bin_of(self) -> UInt16:
