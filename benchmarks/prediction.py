@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from entropice_core.applicability.index import learn_applicability, nearest
-from entropice_core.applicability.trust import TRUST_ARRAYS, save_trust
+from entropice_core.applicability.trust import save_trust
 from entropice_core.compute import Compute
 from entropice_core.dataset.classes import learn_classes
 from entropice_core.models.base import load_module
@@ -45,7 +45,7 @@ def rows(n: int, n_features: int, seed: int) -> np.ndarray:
     return causes @ mixing + 0.3 * rng.normal(size=(n, n_features)).astype(np.float32)
 
 
-def prepare(root: Path, n: int, n_features: int) -> None:
+def prepare(root: Path, n: int, n_features: int, models: list[str]) -> None:
     """Write cells, features, and a model of each kind with its trust."""
     names = [f"f{i:03d}" for i in range(n_features)]
     ids = np.arange(n, dtype=np.uint64)
@@ -63,9 +63,9 @@ def prepare(root: Path, n: int, n_features: int) -> None:
     splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(5)]
     importance = np.exp(-np.arange(n_features) / 5.0)
     found, _ = learn_applicability(train, splits, importance, [f.name for f in features])
-    for name, params in MODELS.items():
+    for name in models:
         module = load_module(name)
-        fitted = module.build(params, 0, [f.name for f in features]).fit(train, y)
+        fitted = module.build(MODELS[name], 0, [f.name for f in features]).fit(train, y)
         p = fitted.predict_proba(train)
         folder = root / name
         save_model(folder, name, fitted, fit_calibrator("logistic", p, y), classes, "h3-6", features)
@@ -75,7 +75,6 @@ def prepare(root: Path, n: int, n_features: int) -> None:
             {"schema_version": 1, "conformal": {"sets": sets.to_dict()}, "applicability": found.to_dict()},
             found,
         )
-    (root / "size").write_text(json.dumps({"trust": (root / "espa" / TRUST_ARRAYS).stat().st_size}))
 
 
 def measure(root: Path, name: str, compute: str) -> dict:
@@ -122,7 +121,7 @@ def main() -> None:
         return
     distances(given.features)
     with TemporaryDirectory() as scratch:
-        prepare(Path(scratch), given.cells, given.features)
+        prepare(Path(scratch), given.cells, given.features, given.models)
         for name in given.models:
             for compute in ("serial", "threads:2") if name == given.models[0] else ("serial",):
                 command = [sys.executable, __file__, "--one", scratch, name, compute]
