@@ -23,7 +23,7 @@ from entropice_core.cli.dashboard import streamlit_command
 from entropice_core.grids import parse_grid_key
 from entropice_core.grids.study_area import StudyArea
 from entropice_core.plots.interactive import interactive_map
-from entropice_core.plots.layer import Layer
+from entropice_core.plots.layer import Layer, thin
 from entropice_core.plots.maps import map_figure
 from entropice_core.plots.view import whole_view, zoom
 
@@ -50,7 +50,7 @@ def time_maps(key: str, most: int) -> list[str]:
         made = do()
         size = f"{len(made[0].to_json()) / 1e6:.2f}" if isinstance(made, tuple) else ""
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        drawn = made[1].layer.grid.key if isinstance(made, tuple) else key
+        drawn = made[1].layer.grid.key if isinstance(made, tuple) else thin(layer).grid.key
         rows.append(f"| {key}, {layer.cell_ids.size:,} cells | {what} | {drawn} | {wall:.2f} | {cpu:.2f} | {size} |")
         return made
 

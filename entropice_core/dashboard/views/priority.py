@@ -1,5 +1,7 @@
 """Where to look next: unobserved cells by the slump area to be expected there, what that saves, and a download."""
 
+from dataclasses import replace
+
 import geopandas as gpd
 import numpy as np
 import streamlit as st
@@ -64,7 +66,7 @@ def _ranking(library: Library, model: str, partition: Partition, projection: str
             ranked["land_share"].to_numpy(dtype=float),
             "share of the unobserved land processed before a cell (0 = first)",
         )  # fmt: skip
-        show_map(layer, name, projection)
+        show_map(replace(layer, low=0.0, high=1.0), name, projection)
     _gain(library, model, partition, name)
     if len(ranked):
         table = ranked.drop(columns="geometry").head(MOST_ROWS)
