@@ -85,7 +85,8 @@ def choose_year(library: Library, dataset: str, grid: str) -> int | None:
 
 def show_table(table: pd.DataFrame, name: str, **options: Any) -> None:
     """Show a table with a button that saves it as CSV; numbers have four digits, as densities are far below 1."""
-    numbers = {str(name): st.column_config.NumberColumn(format="%.4g") for name in table.select_dtypes("floating")}
+    fractions = [str(name) for name, kind in table.dtypes.items() if kind.kind == "f"]
+    numbers = {name: st.column_config.NumberColumn(format="%.4g") for name in fractions}
     st.dataframe(table, hide_index=True, width="stretch", column_config=numbers, **options)
     save("CSV", lambda: table_bytes(table), f"{name}.csv", "text/csv")
 
