@@ -29,6 +29,8 @@ EXPERIMENT_PREFIX = "entropice"
 CHAMPION = "champion"
 PARENT, KIND = "mlflow.parentRunId", "entropice.kind"
 MAX_VALUE = 5000  # characters of a parameter or tag that MLflow keeps
+SIDE_BY_SIDE = {name: f"spatial.{name}.mean" for name in ("log_loss", "roc_auc", "log_loss_skill")}
+"""Scores that the run of the study shows for all its models beside each other, a chart for each."""
 REST_S = 60.0
 """After a server did not answer it is left alone for so long: a study has many runs and maps to tell it of."""
 _silent_until: dict[str, float] = {}
@@ -270,7 +272,8 @@ def _log(client: Any, experiment_id: str, run: TrackedRun, tracking_uri: str) ->
     same = f"tags.`entropice.digest` = '{run.digest}' and attributes.status = 'FINISHED'"
     for known in client.search_runs([experiment_id], filter_string=same, max_results=1):
         return Receipt(run.digest, tracking_uri, known.info.run_id, experiment_id)  # only the receipt was lost
-    tags = {**run.tags, "entropice.digest": run.digest, PARENT: _study_run(client, experiment_id, run), KIND: "model"}
+    parent = _study_run(client, experiment_id, run)
+    tags = {**run.tags, "entropice.digest": run.digest, PARENT: parent, KIND: "model"}
     with _new_run(client, experiment_id, run.name, tags) as run_id:
         folds = [(k, v, i) for k, vs in run.fold_metrics.items() for i, v in enumerate(vs)]
         _log_numbers(client, run_id, run.parameters, [(k, v, 0) for k, v in run.metrics.items()] + folds)
@@ -278,6 +281,8 @@ def _log(client: Any, experiment_id: str, run: TrackedRun, tracking_uri: str) ->
         client.log_artifacts(run_id, str(run.artifacts))
         for number, candidate in enumerate(run.candidates):
             _log_candidate(client, experiment_id, run_id, number, candidate)
+    shown = [(f"{name}/{run.name}", run.metrics[key], 0) for name, key in SIDE_BY_SIDE.items() if key in run.metrics]
+    _log_numbers(client, parent, {}, shown)
     return Receipt(run.digest, tracking_uri, run_id, experiment_id)
 
 

@@ -118,6 +118,7 @@ def test_a_run_is_nested_and_says_parameters_folds_data_cost_and_configuration(s
     assert {f.path for f in client.list_artifacts(receipt.run_id)} >= {"model.json", "arrays.npz", "reliability.png"}
     parent = client.get_run(run.data.tags["mlflow.parentRunId"])
     assert parent.data.tags["entropice.kind"] == "study"
+    assert parent.data.metrics == {"log_loss/logistic_regression healpix-6": 0.4}
     assert [f.path for f in client.list_artifacts(parent.info.run_id)] == ["study.toml"]
     inside = f"tags.`mlflow.parentRunId` = '{receipt.run_id}'"
     candidates = client.search_runs([receipt.experiment_id], filter_string=inside)
