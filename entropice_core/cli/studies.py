@@ -16,7 +16,7 @@ from entropice_core.errors import ConfigError
 def studies() -> None:
     """List the studies that ship with the package."""
     for name in preset_names():
-        say(f"{name:14s} {load_study(name).study.title}")
+        say(f"{name:20s} {load_study(name).study.title}")
 
 
 @app.command
