@@ -92,9 +92,11 @@ def explain_tree(tree: Tree, values: Float64) -> tuple[Float64, Float64]:
     """Return what each feature added : (n, n_features, n_outputs), and the expected output : (n_outputs,)."""
     added = np.zeros((len(values), values.shape[1], tree.value.shape[1]))
     expected = np.zeros(tree.value.shape[1])
-    arrays = (tree.feature, tree.threshold, tree.left, tree.right, tree.cover, tree.value)
+    kinds = {"feature": np.int64, "threshold": np.float64, "left": np.int64, "right": np.int64, "cover": np.float64}
+    arrays = [np.ascontiguousarray(getattr(tree, name), dtype=kind) for name, kind in kinds.items()]
+    arrays.append(np.ascontiguousarray(tree.value, dtype=np.float64))  # one type: compiled once
     most = min(_depth(tree), values.shape[1])
-    _walk(*arrays, values, *_quadrature(most), added, expected)
+    _walk(*arrays, np.ascontiguousarray(values), *_quadrature(most), added, expected)
     return added, expected
 
 
