@@ -54,7 +54,8 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     n_screen : int, default 4
         Restarts used to decide which.
     n_swaps : int, default 2
-        Rounds of moves that leave poor optima, as in the classifier, for the best configurations (``n_models``, 4 at least).
+        Rounds of moves that leave poor optima, as in the classifier, for the best configurations (``n_models``, four
+        at least).
         Their scores without the moves stay in the table, and the better of both is taken.
     log_linear : bool, optional
         Try log-linear class tables too (``log_linear.py``) and keep them where held-out rows prefer them; False when
