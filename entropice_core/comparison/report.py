@@ -19,7 +19,7 @@ from entropice_core.comparison.table import best_model, read_scores, warnings_of
 from entropice_core.config import Provenance, Study
 from entropice_core.pipeline.words import score_notes
 
-VERSION = "1"
+VERSION = "2"
 TOP_FEATURES = 10
 
 
@@ -29,7 +29,8 @@ class Material:
 
     Attributes
     ----------
-    cvs, importances : (model, grid) -> content of ``cv.json``, of ``importance.json``
+    cvs, importances, trusts : (model, grid) -> content of ``cv.json``, of ``importance.json``, of ``trust.json``
+    applicable : (model, grid) -> year -> share of the map's cells inside the area of applicability
     models : (model, grid) -> folder of the published model
     comparison : folder of the comparison; agreement : year -> folder of the agreement of maps
     inputs : (dataset, partition, digest) of everything that the report rests on
@@ -38,6 +39,8 @@ class Material:
 
     cvs: Mapping[tuple[str, str], Mapping[str, Any]]
     importances: Mapping[tuple[str, str], Mapping[str, Any]]
+    trusts: Mapping[tuple[str, str], Mapping[str, Any]]
+    applicable: Mapping[tuple[str, str], Mapping[int, float]]
     models: Mapping[tuple[str, str], Path]
     comparison: Path
     agreement: Mapping[int, Path]
@@ -144,12 +147,31 @@ def _grid(page: Page, folder: Path, grid: str, model: str, material: Material) -
         names = ("n", "n_positive", "prevalence", "roc_auc", "log_loss", "brier", "ece")
         rows = [(region, *(_shown(scores.get(name)) for name in names)) for region, scores in regions.items()]
         page.table(("region", "rows", "positive", "prevalence", "ROC AUC", "log loss", "Brier", "ECE"), rows)
+    page.items(_trust(material.trusts[model, grid], material.applicable[model, grid]))
     features = material.importances[model, grid].get("features") or []
     if features:
         page.text("Features whose shuffling in held-out rows costs most (nat of log loss, mean and sd over folds):")
         top = [(f["name"], _shown(f["log_loss_increase"]), _shown(f["sd_over_folds"])) for f in features[:TOP_FEATURES]]
         page.table(("feature", "increase of log loss", "sd over folds"), top)
         _figure(page, folder, where / "importance.png", f"Importance for {model} on {grid}", f"{grid}_")
+
+
+def _trust(trust: Mapping[str, Any], applicable: Mapping[int, float]) -> list[str]:
+    """Say how far a map may be trusted: sets that hold the truth, cells unlike those of training, distances."""
+    wanted, summary = trust["conformal"]["sets"]["coverage"], trust["conformal"]["measured"]["summary"]
+    held, size, distances = summary["coverage"], summary["mean_size"]["mean"], trust["distances"]
+    said = [
+        f"Conformal sets promised to hold the truth in {wanted:.0%} of the cells; on held-out places they did in "
+        f"{_shown(held['mean'])} ± {_shown(held['sd'])}, with {_shown(size)} classes a set on average.",
+        *(
+            f"{share:.1%} of the cells of the map of {year} are inside the area of applicability; elsewhere a "
+            "probability is an extrapolation."
+            for year, share in sorted(applicable.items())
+        ),
+        f"From folds to map, distances to the nearest training cell differ by {_shown(distances['w_km'])} km: "
+        f"{distances['verdict']}.",
+    ]
+    return said
 
 
 def _agreement(page: Page, folder: Path, material: Material) -> None:

@@ -15,6 +15,7 @@ from scipy.stats import beta
 
 from entropice_core.errors import SchemaError
 
+VERSION = "1"
 Float64 = npt.NDArray[np.float64]
 
 COVERAGE = 0.95

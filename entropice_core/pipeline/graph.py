@@ -14,6 +14,7 @@ from entropice_core.pipeline.words import credit_words, feature_set_words, score
 from entropice_core.registry import MODELS, SOURCES
 
 TRAINING_MODULES = (
+    "entropice_core.labels.uncertainty",
     "entropice_core.models.preprocess",
     "entropice_core.dataset.folds",
     "entropice_core.dataset.pixels",
@@ -297,7 +298,13 @@ def _report(study: Study) -> Product:
         group="comparison",
         title="The report of the study: from which data, how good, why believe it, what to doubt",
         dimensions=(),
-        needs=("training_set", *(f"model.{name}" for name in study.models), "comparison", "map_agreement"),
+        needs=(
+            "training_set",
+            *(f"model.{name}" for name in study.models),
+            *(f"prediction.{name}" for name in study.models),
+            "comparison",
+            "map_agreement",
+        ),
         modules=("entropice_core.comparison.report", "entropice_core.comparison.table"),
         config={"study": _plain(study)},
         build=steps.report,

@@ -13,6 +13,8 @@ from entropice_core.errors import MissingPartitionError
 from entropice_core.pipeline.product import Built, Context
 from entropice_core.storage.partition import Partition
 
+INSIDE = "share inside the area of applicability"
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -219,7 +221,7 @@ def _predicted(made: "xr.Dataset") -> dict[str, Any]:
         "cells": int(known.size),
         "without features": int((~known).sum()),
         "outside the area of applicability": int((~inside).sum()),
-        "share inside the area of applicability": float(inside.mean()) if inside.size else 0.0,
+        INSIDE: float(inside.mean()) if inside.size else 0.0,
         "mean set size": float(made["set_size"].values[known].mean()) if inside.size else 0.0,
     }
 
@@ -303,9 +305,17 @@ def report(context: Context, _: Partition, folder: Path) -> Built:
     on_grids = [Partition(grid) for grid in study.study.grids]
     rests_on = [("training_set", where) for where in on_grids]
     rests_on += [(f"model.{name}", Partition(grid)) for name, grid in folders]
+    applicable = {
+        (name, grid): {
+            year: store.manifest(f"prediction.{name}", Partition(grid, year)).counts[INSIDE] for year in years
+        }
+        for name, grid in folders
+    }
     material = Material(
         cvs={key: json.loads((path / "cv.json").read_text()) for key, path in folders.items()},
         importances={key: json.loads((path / "importance.json").read_text()) for key, path in folders.items()},
+        trusts={key: json.loads((path / "trust.json").read_text()) for key, path in folders.items()},
+        applicable=applicable,
         models=folders,
         comparison=store.path("comparison", everywhere),
         agreement={year: store.path("map_agreement", Partition(None, year)) for year in years},
