@@ -16,17 +16,13 @@ import pandas as pd
 import xarray as xr
 
 from entropice_core.applicability.distances import DistanceMatch, match_distances
-from entropice_core.applicability.figures import (
-    draw_coverage,
-    draw_dissimilarity,
-    draw_distances,
-    draw_reliability_by,
-)
 from entropice_core.applicability.index import Applicability, learn_applicability
 from entropice_core.config import Study
 from entropice_core.dataset.folds import Fold
 from entropice_core.errors import SchemaError, StoreError
 from entropice_core.grids.base import Grid
+from entropice_core.plots import trust as figures
+from entropice_core.plots.files import write_figure
 from entropice_core.training.conformal import ConformalSets, fit_sets, measure_coverage
 from entropice_core.training.folds_of_study import folds_of_study, regions_of
 from entropice_core.training.persist import digest_arrays, digest_description, read_npz, write_npz
@@ -86,11 +82,15 @@ def add_trust(
     class_names = json.loads((folder / "cv.json").read_text(encoding="utf-8"))["classes"]["names"]
     regions = {region: rows[tested] for region, rows in regions_of(study.folds, places).items()}
     title = f"{name}, {grid.key}, {study.study.name}"
-    draw_reliability_by(folder / "reliability_by.png", y, p, class_names, regions, title)
+    drawn = {
+        "reliability_by.png": figures.reliability_by(y, p, class_names, regions, title),
+        "distances.png": figures.distances(match.cv, match.random, match.prediction, match.w_km, f"{title}: distances"),
+        "dissimilarity.png": figures.dissimilarity(index, found.threshold, f"{title}: area of applicability"),
+    }
     if len(folds) > 1:
-        draw_coverage(folder / "coverage.png", measured, class_names, f"{title}: conformal sets")
-    draw_distances(folder / "distances.png", match, f"{title}: distances")
-    draw_dissimilarity(folder / "dissimilarity.png", index, found.threshold, f"{title}: area of applicability")
+        drawn["coverage.png"] = figures.coverage(measured, class_names, f"{title}: conformal sets")
+    for file, figure in drawn.items():
+        write_figure(figure, folder / file)
     summary = measured["summary"]
     return {
         "set coverage wanted": coverage,

@@ -90,7 +90,8 @@ def agreement_table(sampled: Mapping[tuple[str, str], Float64]) -> pd.DataFrame:
 
 def write_agreement(folder: Path, area: StudyArea, maps: Maps, words: str) -> dict[str, Any]:
     """Write agreement.csv, points.parquet and agreement.png; return counts for the manifest."""
-    from entropice_core.comparison.figures import draw_agreement
+    from entropice_core.plots import comparison as figures
+    from entropice_core.plots.files import write_figure
 
     grids = {key: parse_grid_key(key) for _, key in maps}
     lon, lat = common_points(area, grids)
@@ -104,7 +105,8 @@ def write_agreement(folder: Path, area: StudyArea, maps: Maps, words: str) -> di
     points = {f"p {grid} {model}": values.astype(np.float32) for (model, grid), values in sampled.items()}
     points |= {f"rank {grid} {model}": values.astype(np.float32) for (model, grid), values in ranks.items()}
     pd.DataFrame({"lon": lon, "lat": lat, **points}).to_parquet(folder / "points.parquet", index=False)
-    draw_agreement(folder / "agreement.png", lon, lat, ranks, words)
+    figure = figures.agreement(lon, lat, ranks, between_families(ranks), words)
+    write_figure(figure, folder / "agreement.png")
     return {"maps": len(maps), "points": int(lon.size), "pairs": len(table)}
 
 

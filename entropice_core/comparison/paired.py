@@ -192,11 +192,12 @@ def _score(entry: Entry, rows: npt.NDArray[np.bool_], metric: str) -> float:
 
 def write_pairs(folder: Path, entries: Sequence[Entry], title: str) -> pd.DataFrame:
     """Write pairs.csv and pairs.png, and return the table."""
-    from entropice_core.comparison.figures import draw_pairs
+    from entropice_core.plots import comparison as figures
+    from entropice_core.plots.files import write_figure
 
     pairs = compare_pairs(entries)
     pairs.to_csv(folder / "pairs.csv", index=False, float_format="%.6g", lineterminator="\n")
-    draw_pairs(folder / "pairs.png", pairs, title)
+    write_figure(figures.pairs(pairs, title), folder / "pairs.png")
     return pairs
 
 

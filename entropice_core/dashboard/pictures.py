@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from entropice_core.dashboard import layers, scores
 from entropice_core.dashboard.library import Library
 from entropice_core.errors import ConfigError, MissingPartitionError, nearest_hint
+from entropice_core.plots import priority, trust
 from entropice_core.plots import scores as figures
 from entropice_core.plots.layer import Layer
 from entropice_core.storage.partition import Partition
@@ -89,25 +90,19 @@ def saved_land(library: Library, model: str, partition: Partition) -> Figure:
     report = library.read_json(dataset, partition, "gain.json")
     if not report:
         raise MissingPartitionError(library.missing_words(dataset, partition))
-    at, found = np.array(report["land_processed"]), np.array(report["found"])
-    curves = {"ranked by the model": (at, found), "ranked by the truth": (at, np.array(report["best"]))}
-    band = (at, np.array(report["low"]), np.array(report["high"]))
-    title = f"{model}, {partition.grid}, {library.study.study.name}: held-out cells"
-    return figures.gain(curves, title, "slump area", "share of land processed", band)
+    return priority.saved_land(report, f"{model}, {partition.grid}, {library.study.study.name}: held-out cells")
 
 
 def coverage(library: Library, model: str, grid: str) -> Figure:
     """Draw how often conformal sets hold the truth in each held-out fold, and how large they are."""
     partition = Partition(grid)
-    trust = library.read_json(f"model.{model}", partition, "trust.json")
-    if not trust:
+    found = library.read_json(f"model.{model}", partition, "trust.json")
+    if not found:
         command = library.command(f"model.{model}", partition, "--force")
         raise MissingPartitionError(f"model.{model} {partition} holds no conformal sets: train it again ({command}).")
-    measured = trust["conformal"]["measured"]
+    measured = found["conformal"]["measured"]
     cv = library.read_json(f"model.{model}", partition, "cv.json") or {}
-    return figures.coverage(
-        measured["folds"], measured["wanted"], scores.class_names(cv), f"{model}, {grid}: conformal sets"
-    )
+    return trust.coverage(measured, scores.class_names(cv), f"{model}, {grid}: conformal sets")
 
 
 def ids_of(texts: list[object], grid: str) -> np.ndarray:

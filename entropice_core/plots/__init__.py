@@ -7,6 +7,10 @@
 ``interactive``     the same as a Plotly figure: zoom, hover, click (needs the extra ``dashboard``)
 ``maps``            the same as a Matplotlib figure for papers, and its cells as GeoParquet
 ``scores``          reliability, precision and recall, gain, confusion, importance, search, scores of folds
+``trust``           reliability by class and region, coverage of sets, distances of folds and map, dissimilarity
+``proxies``         which variables tell, by every measure, and whether that is stable
+``comparison``      paired differences with intervals; where maps agree
+``priority``        how much land a ranking saves
 ``distributions``   histograms, by class, series of years, clusters of features
 ``files``           figures as PNG and SVG, tables as CSV
 ==================  ================================================================================================

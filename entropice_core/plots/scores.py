@@ -113,25 +113,20 @@ def gain(
     curves: Mapping[str, tuple[Float64, Float64]],
     title: str,
     found: str = "RTS area",
-    visited: str = "share of cells visited",
-    band: tuple[Float64, Float64, Float64] | None = None,
 ) -> Figure:
     """Draw what share of something is found when the likeliest cells are visited first.
 
     Parameters
     ----------
     curves : name -> shares visited and shares found, (n,) each
-    band : shares visited, lower and upper end of an interval of the first curve, (n,) each
     """
     figure, axes = new_figure(4.6, 4.4, title)
     axes.plot([0, 1], [0, 1], color=DARK, linewidth=0.7, linestyle=":", label="any order")
-    if band is not None:
-        axes.fill_between(*band, color=SERIES[0], alpha=0.18, linewidth=0, label="its interval over blocks")
     for (name, (x, y)), colour in zip(curves.items(), SERIES, strict=False):
         fifth = float(np.interp(0.2, x, y))
         axes.plot(x, y, color=colour, linewidth=1.3, label=f"{plain_text(name)}: {fifth:.0%} in the first fifth")
     axes.axvline(0.2, color=GREY, linewidth=0.6)
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=f"{visited}, likeliest first")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="share of cells visited, likeliest first")
     axes.set_ylabel(plain_text(f"share of {found} found, out of fold"))
     axes.legend(fontsize=7, frameon=False, loc="lower right")
     return figure
@@ -243,27 +238,4 @@ def intervals(names: Sequence[str], groups: Mapping[str, tuple[Float64, Float64]
     axes.set_axisbelow(True)
     if len(groups) > 1:
         axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return figure
-
-
-def coverage(folds: Sequence[Mapping[str, Any]], wanted: float, names: Sequence[str], title: str) -> Figure:
-    """Draw how often conformal sets hold the class of held-out rows, fold by fold, beside what they promise.
-
-    Parameters
-    ----------
-    folds : of each fold ``name``, ``coverage``, ``coverage_by_class`` (None where a class is not there), ``mean_size``
-    """
-    figure, axes = new_figure(6.4, 1.2 + 0.34 * max(len(folds), 3), title)
-    places = np.arange(len(folds))[::-1]
-    axes.axvline(wanted, color=DARK, linewidth=0.9, linestyle=":", label=f"promised {wanted:.0%}")
-    axes.scatter([f["coverage"] for f in folds], places, color=DARK, s=26, zorder=3, label="all classes")
-    for k, (name, colour) in enumerate(zip(names, SERIES, strict=False)):
-        shares = [np.nan if f["coverage_by_class"][k] is None else f["coverage_by_class"][k] for f in folds]
-        axes.scatter(shares, places - 0.14 * (k + 1), color=colour, s=15, marker="D", label=plain_text(name))
-    rows = [f"{f['name']} (sets of {f['mean_size']:.2f})" for f in folds]
-    axes.set_yticks(places, [plain_text(row) for row in rows], fontsize=7.5)
-    axes.set_xlim(right=1.01)
-    axes.set_ylim(-0.8, len(folds) - 0.4)
-    axes.set_xlabel("share of held-out rows whose set holds their class (in brackets: mean size of the sets)")
-    axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure

@@ -6,14 +6,12 @@ after all others and are marked: there the model extrapolates, and the gain that
 
 import json
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -22,9 +20,11 @@ from entropice_core.config import Study
 from entropice_core.dataset.classes import expected_density
 from entropice_core.errors import SchemaError
 from entropice_core.grids.base import Grid
+from entropice_core.plots.files import write_figure
+from entropice_core.plots.priority import saved_land, saved_words
 from entropice_core.prediction.export import write_geoparquet
 from entropice_core.prediction.maps import MapStyle, draw_map, id_texts, png_bytes
-from entropice_core.priority.gain import AT, Gain, measure_gain
+from entropice_core.priority.gain import Gain, measure_gain
 from entropice_core.storage.partition import Partition
 from entropice_core.training.persist import LoadedModel
 from entropice_core.training.problem import Places, child_seed
@@ -112,7 +112,8 @@ def write_priority(
     (folder / "priority.geojson").write_text(first.to_json(drop_id=True) + "\n", encoding="utf-8")
     report = plain(gain.to_dict())
     (folder / "gain.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    draw_gain(folder / "gain.png", gain, f"{name}, {grid.key}, {study.study.name}: held-out cells")
+    title = f"{name}, {grid.key}, {study.study.name}: held-out cells"
+    write_figure(saved_land(report, title), folder / "gain.png")
     style = MapStyle(
         title=words[0],
         subtitle=f"Arctic year {partition.year} · {name} · {grid.key} · {_what(len(ranked))}",
@@ -121,7 +122,7 @@ def write_priority(
         high=1.0,
         colours="viridis_r",
         footer=(
-            f"ranked by expected RTS density, extrapolations last; grey: observed already · {saved_words(gain)}",
+            f"ranked by expected RTS density, extrapolations last; grey: observed already · {saved_words(report)}",
             *words[1:],
         ),
     )
@@ -140,37 +141,6 @@ def write_priority(
 
 def _what(n: int) -> str:
     return f"where to look next: {n:,} unobserved cells" if n else "every cell was observed: nothing is left to rank"
-
-
-def saved_words(gain: Gain) -> str:
-    """Say in a line how much land need not be processed."""
-    parts = [f"{e['share']:.0%} ({e['low']:.0%} to {e['high']:.0%}) at {r:.0%}" for r, e in gain.saved.items()]
-    return f"land saved, held out: {', '.join(parts)} of the slump area"
-
-
-def draw_gain(path: Path, gain: Gain, title: str) -> None:
-    """Draw the gain curve with its interval, the folds, the best ranking there could be, and chance."""
-    figure = Figure(figsize=(6.4, 4.8), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
-    axes.fill_between(AT, gain.low, gain.high, color="#2a6f97", alpha=0.2, linewidth=0, label="90 % interval (blocks)")
-    for i, curve in enumerate(gain.folds.values()):
-        axes.plot(AT, curve, color="#8d99ae", linewidth=0.7, label="single held-out folds" if i == 0 else None)
-    axes.plot(AT, gain.best, color="#4f772d", linewidth=1.0, linestyle="--", label="ranked by the truth")
-    axes.plot([0, 1], [0, 1], color="#444444", linewidth=0.7, linestyle=":", label="any order")
-    axes.plot(AT, gain.pooled, color="#2a6f97", linewidth=1.8, label="ranked by the model")
-    for recall, entry in gain.saved.items():
-        x = 1 - entry["share"]
-        axes.plot([0, x, x], [recall, recall, 0], color="#d17a22", linewidth=0.6)
-        axes.text(x + 0.008, 0.02, f"{recall:.0%}", fontsize=6.5, rotation=90, color="#d17a22", va="bottom")
-    axes.set(xlim=(0, 1), ylim=(0, 1.01))
-    axes.set_xlabel("share of the land processed", fontsize=8)
-    axes.set_ylabel("share of the slump area found", fontsize=8)
-    axes.legend(fontsize=7, frameon=False, loc="lower right")
-    axes.set_title("\n".join([title, *wrap(saved_words(gain), 95)]), fontsize=8, loc="left")
-    figure.savefig(path, metadata={"Software": None})
 
 
 def _map(grid: Grid, predicted: xr.Dataset, ranked: gpd.GeoDataFrame, style: MapStyle) -> Figure:

@@ -22,7 +22,8 @@ from entropice_core.dataset.folds import Fold
 from entropice_core.grids.base import Grid
 from entropice_core.models.base import Estimator
 from entropice_core.models.preprocess import PreparedClassifier
-from entropice_core.proxies.figures import draw_proxies
+from entropice_core.plots.files import write_figure
+from entropice_core.plots.proxies import proxies
 from entropice_core.training.calibrate import Calibrator
 from entropice_core.training.class_metrics import class_log_loss
 from entropice_core.training.folds_of_study import folds_of_study
@@ -79,7 +80,7 @@ def discover_proxies(
     written: dict[str, Any] = plain(report)
     (folder / "proxies.json").write_text(json.dumps(written, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     _write_table(folder / "proxies.csv", written)
-    draw_proxies(folder / "proxies.png", written, f"{name}, {grid.key}, {study.study.name}")
+    write_figure(proxies(written, f"{name}, {grid.key}, {study.study.name}"), folder / "proxies.png")
     lead = written["measures"][PERMUTATION]
     return {
         "fits": len(folds) * study.proxies.seeds,

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp
 
-from entropice_core.comparison.figures import draw_pairs
 from entropice_core.comparison.paired import (
     Entry,
     compare_pairs,
@@ -15,6 +14,8 @@ from entropice_core.comparison.paired import (
     pairs_in_words,
     write_pairs,
 )
+from entropice_core.plots.comparison import pairs as pairs_figure
+from entropice_core.plots.files import write_figure
 
 RNG = np.random.default_rng(0)
 N = 500
@@ -108,5 +109,5 @@ def test_pairs_are_written_and_drawn_also_when_there_is_none(tmp_path):
 
 def test_pairs_that_do_not_fit_into_the_figure_are_counted_in_its_title(tmp_path):
     many = compare_pairs([entry(f"m{i}", 0.01 * i) for i in range(13)])
-    draw_pairs(tmp_path / "pairs.png", many, "A study")
+    write_figure(pairs_figure(many, "A study"), tmp_path / "pairs.png")
     assert len(many) == 2 * 78 and (tmp_path / "pairs.png").is_file()

@@ -1,7 +1,6 @@
 """Figures of comparisons: paired differences with their intervals, and where maps agree."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from textwrap import fill
 
 import numpy as np
@@ -11,17 +10,20 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from entropice_core.comparison.agreement import between_families
-
 BLUE, BROWN, GREY = "#2a6f97", "#b08968", "#8d99ae"
 MOST_PAIRS = 60
 EARTH_KM = 6371.0
 Float64 = npt.NDArray[np.float64]
 
 
-def draw_pairs(path: Path, pairs: pd.DataFrame, title: str) -> None:
-    """Draw the difference in skill of every pair with its corrected interval; what stays clear of zero is blue."""
-    wanted = pairs[pairs["metric"] == "log_loss_skill"]
+def pairs(table: pd.DataFrame, title: str) -> Figure:
+    """Draw the difference in skill of every pair with its corrected interval; what stays clear of zero is blue.
+
+    Parameters
+    ----------
+    table : what ``pairs.csv`` holds
+    """
+    wanted = table[table["metric"] == "log_loss_skill"]
     rows = wanted.head(MOST_PAIRS).iloc[::-1].reset_index(drop=True)
     if len(wanted) > len(rows):
         title = f"{title} (the first {len(rows)} of {len(wanted)} pairs; all are in pairs.csv)"
@@ -41,13 +43,20 @@ def draw_pairs(path: Path, pairs: pd.DataFrame, title: str) -> None:
     axes.tick_params(axis="x", labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(fill(title, 90), fontsize=9, loc="left")
-    figure.savefig(path, metadata={"Software": None})
+    return figure
 
 
-def draw_agreement(
-    path: Path, lon: Float64, lat: Float64, ranks: Mapping[tuple[str, str], Float64], words: str
-) -> None:
-    """Draw the mean rank of all maps, how far they spread, and HEALPix less H3 where both are there."""
+def agreement(
+    lon: Float64, lat: Float64, ranks: Mapping[tuple[str, str], Float64], families: Float64 | None, words: str
+) -> Figure:
+    """Draw the mean rank of all maps, how far they spread, and HEALPix less H3 where both are there.
+
+    Parameters
+    ----------
+    lon, lat : (n,) float64, degrees
+    ranks : model and grid -> (n,) float64 in [0, 1], NaN outside of a map
+    families : (n,) float64, HEALPix less H3; None where one of the two is missing
+    """
     stacked = np.stack(list(ranks.values()))
     n = np.isfinite(stacked).sum(axis=0)
     mean = np.nansum(stacked, axis=0) / np.maximum(n, 1)
@@ -56,7 +65,6 @@ def draw_agreement(
         (f"mean rank of {len(ranks)} maps", np.where(n > 0, mean, np.nan), "viridis", (0, 1)),
         ("spread (sd of ranks)", np.where(n > 1, spread, np.nan), "magma_r", (0, 0.3)),
     ]
-    families = between_families(ranks)
     if families is not None:
         panels.append(("HEALPix less H3 (mean rank)", families, "RdBu_r", (-0.5, 0.5)))
     x, y = _project(lon, lat)
@@ -76,7 +84,7 @@ def draw_agreement(
         bar.ax.tick_params(labelsize=7)
         axes.set_title(title, fontsize=9, loc="left")
     figure.suptitle(fill(words, 60 * len(panels)), fontsize=9, x=0.01, ha="left")
-    figure.savefig(path, metadata={"Software": None})
+    return figure
 
 
 def _centre(lon: Float64) -> float:

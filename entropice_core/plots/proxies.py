@@ -1,6 +1,5 @@
 """The picture that answers: which variables tell, and is that stable?"""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ COLOURS = ("#2a6f97", "#d17a22", "#4f772d", "#8a4f7d", "#9a8c1d", "#7a5c3e")
 MOST = 20
 
 
-def draw_proxies(path: Path, report: dict[str, Any], title: str) -> None:
+def proxies(report: dict[str, Any], title: str) -> Figure:
     """Draw, for every measure, its best features with the spread of folds and seeds, and for sources likewise.
 
     Parameters
@@ -43,7 +42,7 @@ def draw_proxies(path: Path, report: dict[str, Any], title: str) -> None:
         note.set_axis_off()
         note.text(0.0, 0.95, _notes(report), fontsize=7, va="top", linespacing=1.5)
     figure.suptitle(f"{title}: which variables tell, and is that stable?", fontsize=9, x=0.01, ha="left")
-    figure.savefig(path, metadata={"Software": None})
+    return figure
 
 
 def _bars(axes: Axes, rows: list[dict[str, Any]], colours: list[str]) -> None:

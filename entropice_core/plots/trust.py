@@ -1,7 +1,6 @@
 """Figures of trust: reliability by class and region, coverage by fold, distances of folds and map, dissimilarity."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +8,6 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-
-from entropice_core.applicability.distances import DistanceMatch
-from entropice_core.training.metrics import reliability_table
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -22,9 +18,7 @@ FEWEST = 30
 """Rows of which at least this many are needed for a curve: less would show noise."""
 
 
-def draw_reliability_by(
-    path: Path, y: Int64, p: Float64, class_names: Sequence[str], regions: Mapping[str, Bool], title: str
-) -> None:
+def reliability_by(y: Int64, p: Float64, class_names: Sequence[str], regions: Mapping[str, Bool], title: str) -> Figure:
     """Draw held-out reliability twice: a curve for each class, and a curve for each region.
 
     Parameters
@@ -49,10 +43,12 @@ def draw_reliability_by(
         axes.set_xlabel("forecast probability (bins of equal size)", fontsize=8)
         axes.set_ylabel("observed frequency, held out", fontsize=8)
         axes.legend(fontsize=6.5, frameon=False, loc="upper left")
-    _save(figure, path, title)
+    return _titled(figure, title)
 
 
 def _reliability(axes: Axes, y: Int64, p: Float64, label: str, colour: str) -> None:
+    from entropice_core.training.metrics import reliability_table
+
     table = reliability_table(y, np.clip(p, 0.0, 1.0), n_bins=max(2, min(10, y.size // 20)))
     error = np.sqrt(table["observed"] * (1 - table["observed"]) / table["n"])
     axes.errorbar(
@@ -61,8 +57,13 @@ def _reliability(axes: Axes, y: Int64, p: Float64, label: str, colour: str) -> N
     )  # fmt: skip
 
 
-def draw_coverage(path: Path, measured: Mapping[str, Any], class_names: Sequence[str], title: str) -> None:
-    """Draw the coverage of conformal sets in each held-out fold, overall and by class, and the size of the sets."""
+def coverage(measured: Mapping[str, Any], class_names: Sequence[str], title: str) -> Figure:
+    """Draw the coverage of conformal sets in each held-out fold, overall and by class, and the size of the sets.
+
+    Parameters
+    ----------
+    measured : ``wanted`` and, of each of ``folds``, ``name``, ``coverage``, ``coverage_by_class``, ``mean_size``
+    """
     folds = measured["folds"]
     figure, (left, right) = _panels(8.6, 1.1 + 0.34 * max(len(folds), 5), 2)
     at = np.arange(len(folds))[::-1]
@@ -81,20 +82,25 @@ def draw_coverage(path: Path, measured: Mapping[str, Any], class_names: Sequence
     right.set_xlabel("mean number of classes in a set (1 = decided)", fontsize=8)
     left.set_yticks(at, [f["name"] for f in folds], fontsize=7)
     right.set_yticks(at, [""] * len(folds))
-    _save(figure, path, title)
+    return _titled(figure, title)
 
 
-def draw_distances(path: Path, match: DistanceMatch, title: str) -> None:
-    """Draw the distributions of distances to training cells: of the folds, of random folds, and of the map."""
+def distances(folds: Float64, random: Float64, whole_map: Float64, w_km: float, title: str) -> Figure:
+    """Draw the distributions of distances to training cells: of the folds, of random folds, and of the map.
+
+    Parameters
+    ----------
+    folds, random, whole_map : (n,) float64 each, sorted, km
+    w_km : mean difference between folds and map, km
+    """
     figure, (axes,) = _panels(5.8, 3.9, 1)
     shown = (
-        ("prediction", f"map: {match.prediction.size:,} cells", COLOURS[0], "-"),
-        ("cv", "folds: test cells", COLOURS[1], "-"),
-        ("random", "random folds would have", GREY, "--"),
+        (whole_map, f"map: {whole_map.size:,} cells", COLOURS[0], "-"),
+        (folds, "folds: test cells", COLOURS[1], "-"),
+        (random, "random folds would have", GREY, "--"),
     )
-    most = 1.05 * max(float(getattr(match, name)[-1]) for name, *_ in shown) or 1.0
-    for name, label, colour, line in shown:
-        values = getattr(match, name)
+    most = 1.05 * max(float(values[-1]) for values, *_ in shown) or 1.0
+    for values, label, colour, line in shown:
         share = np.arange(1, values.size + 1) / values.size
         x, y = [0.0, *values, most], [0.0, *share, 1.0]
         axes.step(x, y, where="post", color=colour, linestyle=line, linewidth=1.6, label=label)
@@ -103,11 +109,11 @@ def draw_distances(path: Path, match: DistanceMatch, title: str) -> None:
     axes.set_xlabel("distance to the nearest training cell (km)", fontsize=8)
     axes.set_ylabel("share of cells at most so far away", fontsize=8)
     axes.legend(fontsize=7, frameon=False, loc="lower right")
-    axes.text(0.98, 0.42, f"W = {match.w_km:,.0f} km", transform=axes.transAxes, ha="right", fontsize=9)
-    _save(figure, path, title)
+    axes.text(0.98, 0.42, f"W = {w_km:,.0f} km", transform=axes.transAxes, ha="right", fontsize=9)
+    return _titled(figure, title)
 
 
-def draw_dissimilarity(path: Path, index: Float64, threshold: float, title: str) -> None:
+def dissimilarity(index: Float64, threshold: float, title: str) -> Figure:
     """Draw the dissimilarity of training cells to what their folds learned from, with the threshold.
 
     Parameters
@@ -126,7 +132,7 @@ def draw_dissimilarity(path: Path, index: Float64, threshold: float, title: str)
     axes.text(
         0.98, 0.7, f"{outside:,} of {known.size:,} are outliers", transform=axes.transAxes, ha="right", fontsize=8
     )
-    _save(figure, path, title)
+    return _titled(figure, title)
 
 
 def _panels(width: float, height: float, n: int) -> tuple[Figure, list[Axes]]:
@@ -139,6 +145,6 @@ def _panels(width: float, height: float, n: int) -> tuple[Figure, list[Axes]]:
     return figure, panels
 
 
-def _save(figure: Figure, path: Path, title: str) -> None:
+def _titled(figure: Figure, title: str) -> Figure:
     figure.suptitle(title, fontsize=9, x=0.01, ha="left")
-    figure.savefig(path, metadata={"Software": None})
+    return figure
