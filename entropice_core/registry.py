@@ -42,6 +42,7 @@ SOURCES = Registry(
         "era5_monthly": "entropice_core.sources.era5",
         "era5_history": "entropice_core.sources.era5_history",
         "arcticdem": "entropice_core.sources.arcticdem",
+        "alphaearth": "entropice_core.sources.alphaearth",
     },
 )
 MODELS = Registry(

@@ -43,6 +43,7 @@ TRUST_MODULES = (
 
 MORE_MODULES = {
     "arcticdem": ("entropice_core.features.streaming", "entropice_core.terrain.derivatives"),
+    "alphaearth": ("entropice_core.features.streaming", "entropice_core.embeddings.tiles"),
 }
 """What else makes the features of a kind of source."""
 

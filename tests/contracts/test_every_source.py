@@ -8,16 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyproj import CRS
 
 from entropice_core.config import load_study
 from entropice_core.config.sources import CONFIGS
 from entropice_core.demo import write_demo
 from entropice_core.errors import SourceError
+from entropice_core.features.tiles import Tile
 from entropice_core.grids import parse_grid_key
 from entropice_core.grids.cells import cell_coordinates
 from entropice_core.grids.study_area import StudyArea
 from entropice_core.registry import SOURCES
 from entropice_core.sources import Source, open_source
+from tests.servers import alphaearth
 from tests.unit.climate import world
 from tests.unit.terrain import arctic
 
@@ -26,6 +29,7 @@ MORE = {
     "climate": {"kind": "era5_daily"},
     "monthly": {"kind": "era5_monthly"},
     "history": {"kind": "era5_history", **HISTORY},
+    "embedding": {"kind": "alphaearth", "path": "{data}/aef/{year}.json", "resolution_m": 2560},
     "dem": {"kind": "arcticdem", "path": "{data}/dem/tiles.json", "pixel_m": 1000.0, "tpi_radii_m": (3000.0,)},
 }
 TABLES = {
@@ -41,6 +45,8 @@ def data_root(tmp_path_factory) -> Path:
         fields = world.fields_of(year)
         world.write_year(root, year, {field: fields[field] for field in (("t2m", "mean"), ("tp", "sum"))})
     arctic.write_fetched(root / "dem" / "tiles.json", arctic.bering_tiles())
+    places = [Tile(str(zone), CRS.from_epsg(32600 + zone), 4e5, 7.3e6, 2560.0, 2560.0, (100, 80)) for zone in (60, 1, 2)]
+    alphaearth.write_fetched(root / "aef" / "2022.json", places, TABLES["embedding"], 2022)
     return root
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from entropice_core.config.sources.alphaearth import AlphaEarthConfig
 from entropice_core.config.sources.arcticdem import ArcticDemConfig
 from entropice_core.config.sources.base import SourceBase
 from entropice_core.config.sources.era5 import Era5DailyConfig, Era5HistoryConfig, Era5MonthlyConfig
@@ -19,6 +20,7 @@ CONFIGS: dict[str, type[SourceBase]] = {
     "era5_monthly": Era5MonthlyConfig,
     "era5_history": Era5HistoryConfig,
     "arcticdem": ArcticDemConfig,
+    "alphaearth": AlphaEarthConfig,
 }
 
 
