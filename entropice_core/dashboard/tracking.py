@@ -1,13 +1,27 @@
 """Where a model was recorded in MLflow, and what to open; a tracking server that is down is said, not waited for."""
 
 import socket
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+import numpy as np
 
 from entropice_core.dashboard.library import Library
 from entropice_core.storage.partition import Partition
-from entropice_core.training.tracking import Receipt, read_receipt, receipt_path
+from entropice_core.training.tracking import Receipt, SeenRun, list_runs, read_receipt, receipt_path
 
-PATIENCE_S = 2.0
+if TYPE_CHECKING:
+    import pandas as pd
+
+PATIENCE_S = 3.0
+SHOWN = {
+    "log_loss": "log loss [nat]",
+    "log_loss_skill": "log loss skill",
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "brier": "Brier score",
+}
+PAGE = "page in MLflow"
 
 
 def receipt_of(library: Library, dataset: str, partition: Partition, digest: str) -> Receipt | None:
@@ -41,10 +55,34 @@ def why_unreachable(tracking_uri: str) -> str:
         )
 
 
+def runs_table(library: Library) -> "pd.DataFrame":
+    """List what MLflow holds of the models of this study, the newest first; the page of a run where it has an address.
+
+    Raises
+    ------
+    StoreError
+        When the server does not answer within ``PATIENCE_S``, or refuses.
+    """
+    import pandas as pd
+
+    uri = library.settings.tracking_uri
+    rows = []
+    for run in list_runs(uri, library.study.study.name, patience_s=PATIENCE_S):
+        scores = {words: run.metrics.get(f"spatial.{name}.mean", np.nan) for name, words in SHOWN.items()}
+        page = _address(uri, library.links.get("mlflow"), run)
+        began = run.began.strftime("%Y-%m-%d %H:%M")
+        rows.append([run.name, began, run.status.lower(), *scores.values(), run.digest[:12], page])
+    return pd.DataFrame(rows, columns=["run", "recorded (UTC)", "status", *SHOWN.values(), "digest", PAGE])
+
+
 def run_address(receipt: Receipt, server: str | None) -> str:
     """Address of a run in the MLflow UI: of the tracking server, or of the one that was named for the dashboard."""
-    base = receipt.tracking_uri if receipt.tracking_uri.startswith("http") else server
-    return f"{base.rstrip('/')}/{receipt.url_path}" if base else ""
+    return _address(receipt.tracking_uri, server, receipt)
+
+
+def _address(tracking_uri: str, server: str | None, run: Receipt | SeenRun) -> str:
+    base = tracking_uri if tracking_uri.startswith("http") else server
+    return f"{base.rstrip('/')}/{run.url_path}" if base else ""
 
 
 def dagster_address(server: str | None, dataset: str, partition: Partition) -> str:

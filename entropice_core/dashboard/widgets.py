@@ -83,11 +83,15 @@ def choose_year(library: Library, dataset: str, grid: str) -> int | None:
     return chosen
 
 
-def show_table(table: pd.DataFrame, name: str, **options: Any) -> None:
-    """Show a table with a button that saves it as CSV; numbers have four digits, as densities are far below 1."""
+def show_table(table: pd.DataFrame, name: str, links: Sequence[str] = (), **options: Any) -> None:
+    """Show a table with a button that saves it as CSV; numbers have four digits, as densities are far below 1.
+
+    ``links`` : columns of addresses.
+    """
     fractions = [str(name) for name, kind in table.dtypes.items() if kind.kind == "f"]
-    numbers = {name: st.column_config.NumberColumn(format="%.4g") for name in fractions}
-    st.dataframe(table, hide_index=True, width="stretch", column_config=numbers, **options)
+    config: dict[str, Any] = {name: st.column_config.NumberColumn(format="%.4g") for name in fractions}
+    config |= {column: st.column_config.LinkColumn(display_text="open") for column in links}
+    st.dataframe(table, hide_index=True, width="stretch", column_config=config, **options)
     save("CSV", lambda: table_bytes(table), f"{name}.csv", "text/csv")
 
 

@@ -6,6 +6,7 @@
 ``picture``         a layer in a view as pixels
 ``interactive``     the same as a Plotly figure: zoom, hover, click (needs the extra ``dashboard``)
 ``maps``            the same as a Matplotlib figure for papers, and its cells as GeoParquet
+``multiples``       maps beside each other in one view and one scale of colours
 ``scores``          reliability, precision and recall, gain, confusion, importance, search, scores of folds
 ``trust``           reliability by class and region, coverage of sets, distances of folds and map, dissimilarity
 ``proxies``         which variables tell, by every measure, and whether that is stable

@@ -22,6 +22,7 @@ from entropice_core.dashboard.widgets import (
 )
 from entropice_core.labels.report import REASONS
 from entropice_core.plots.distributions import bars, histogram, series
+from entropice_core.plots.multiples import maps_side_by_side
 from entropice_core.storage.partition import Partition
 
 SUMMARY = {
@@ -51,7 +52,9 @@ def show(library: Library) -> None:
                 projection = choose_projection()
             _one(library, inventory, grid, year, variable, projection)
         _years(library, inventory, grid)
-        _side_by_side(library, grid)
+        _compared(library, grid)
+        if year is not None:
+            _side_by_side(library, grid, year, variable, projection)
     _rejected(library, inventory)
 
 
@@ -87,7 +90,7 @@ def _years(library: Library, inventory: str, grid: str) -> None:
     show_table(table, f"labels_{inventory}_{grid}_years")
 
 
-def _side_by_side(library: Library, grid: str) -> None:
+def _compared(library: Library, grid: str) -> None:
     names = [name for name in library.study.inventories if library.years(f"labels.{name}", grid)]
     if len(names) < 2:
         return
@@ -96,6 +99,21 @@ def _side_by_side(library: Library, grid: str) -> None:
     together = pd.concat(tables, ignore_index=True)
     show_table(together[["inventory", "year", *SUMMARY]], f"inventories_{grid}")
     show_table(agreement(library, names, grid), f"agreement_{grid}")
+
+
+def _side_by_side(library: Library, grid: str, year: int, variable: str, projection: str) -> None:
+    """Show what each inventory says of one year, in one view and one scale of colours."""
+    names = [name for name in library.study.inventories if library.has(f"labels.{name}", Partition(grid, year))]
+    shown = [n for n in names if variable in library.open(f"labels.{n}", Partition(grid, year))]
+    if len(shown) < 2:
+        say(f"In {year} only one inventory has {readable(variable)} on {grid}: choose another year or variable.")
+        return
+    drawn = [labels_layer(library, name, grid, year, variable) for name in shown]
+    figure = maps_side_by_side(drawn, shown, projection)
+    words = f"{readable(variable)} of {len(shown)} inventories in {year}, side by side"
+    show_figure(figure, f"inventories_{grid}_{year}_{variable}", words)
+    if rest := [name for name in library.study.inventories if name not in shown]:
+        say(f"Without {readable(variable)} on {grid} in {year}: {', '.join(rest)}.")
 
 
 def agreement(library: Library, names: list[str], grid: str) -> pd.DataFrame:

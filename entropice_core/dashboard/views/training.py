@@ -21,6 +21,7 @@ from entropice_core.dashboard.widgets import (
     show_stored,
     show_table,
 )
+from entropice_core.errors import StoreError
 from entropice_core.pipeline.words import score_notes
 from entropice_core.plots import scores as figures
 from entropice_core.plots.view import TURNED
@@ -265,6 +266,25 @@ def _runs(library: Library, chosen: Trained, _: list[Trained]) -> None:
     _link("Open the asset's materializations in Dagster", address)
     if not address:
         st.caption("Start the dashboard with --dagster and --mlflow to get links to their pages.")
+    if not problem:
+        _tracked(library)
+
+
+def _tracked(library: Library) -> None:
+    """List what the tracking server holds of this study; what it does not tell is said and costs nothing else."""
+    st.subheader("All runs of this study in MLflow")
+    try:
+        with st.spinner("MLflow is asked"):
+            table = tracking.runs_table(library)
+    except StoreError as error:
+        st.warning(plain(error))
+        return
+    if table.empty:
+        st.info(plain(f"{library.settings.tracking_uri} holds no run of this study: the next training records it."))
+        return
+    has_pages = bool(table[tracking.PAGE].any())
+    shown = table if has_pages else table.drop(columns=tracking.PAGE)
+    show_table(shown, "mlflow_runs", links=[tracking.PAGE] if has_pages else [])
 
 
 def _link(label: str, address: str) -> None:
