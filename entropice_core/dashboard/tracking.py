@@ -71,8 +71,8 @@ def runs_table(library: Library) -> "pd.DataFrame":
         scores = {words: run.metrics.get(f"spatial.{name}.mean", np.nan) for name, words in SHOWN.items()}
         page = _address(uri, library.links.get("mlflow"), run)
         began = run.began.strftime("%Y-%m-%d %H:%M")
-        rows.append([run.name, began, run.status.lower(), *scores.values(), run.digest[:12], page])
-    return pd.DataFrame(rows, columns=["run", "recorded (UTC)", "status", *SHOWN.values(), "digest", PAGE])
+        rows.append([run.name, page, began, run.status.lower(), *scores.values(), run.digest[:12]])
+    return pd.DataFrame(rows, columns=["run", PAGE, "recorded (UTC)", "status", *SHOWN.values(), "digest"])
 
 
 def run_address(receipt: Receipt, server: str | None) -> str:

@@ -15,9 +15,9 @@ from entropice_core.plots.layer import COLOURS, Layer
 from entropice_core.plots.picture import draw_picture, norm_of, view_of
 from entropice_core.plots.view import View, graticule
 
-ACROSS = 3
-PANEL_INCHES = 4.4
-COLUMNS = 520
+ACROSS = 2
+PANEL_INCHES = 4.6
+COLUMNS = 560
 """Pixels across one of the maps."""
 
 
@@ -45,7 +45,7 @@ def maps_side_by_side(layers: Sequence[Layer], names: Sequence[str], projection:
     head = [first.title, f"{first.label} · {first.subtitle.split(' · ')[0]}"]
     figure.suptitle(plain_text("\n".join(head)), fontsize=9, x=0.01, ha="left")
     notes = [f"{view.name} · grid {first.grid.key}" + (f" · {first.note}" if first.note else ""), *_data(layers)]
-    wrapped = "\n".join(fill(line, 60 * across) for line in notes)
+    wrapped = "\n".join(fill(line, 90 * across) for line in notes)
     figure.supxlabel(plain_text(wrapped), fontsize=6, x=0.01, ha="left", color="#555555")
     return figure
 

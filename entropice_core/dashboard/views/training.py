@@ -265,7 +265,7 @@ def _runs(library: Library, chosen: Trained, _: list[Trained]) -> None:
     address = tracking.dagster_address(library.links.get("dagster"), dataset, partition)
     _link("Open the asset's materializations in Dagster", address)
     if not address:
-        st.caption("Start the dashboard with --dagster and --mlflow to get links to their pages.")
+        st.caption("Start the dashboard with --dagster, and with --mlflow, to get links to their pages.")
     if not problem:
         _tracked(library)
 
