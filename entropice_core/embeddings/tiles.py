@@ -109,7 +109,7 @@ class Neighbours:
         """Other tiles within reach, in the order of the list."""
         i = self.position[tile.path]
         apart = np.linalg.norm(self.middle - self.middle[i], axis=1)
-        near = [self.tiles[j] for j in np.flatnonzero(apart < 1.05 * (self.reach + self.reach[i])) if j != i]
+        near = [self.tiles[j] for j in np.flatnonzero(apart < 1.05 * (self.reach + self.reach[i])).tolist() if j != i]
         return [other for other in near if other.place.crs != tile.place.crs or _overlap(other.place, tile.place)]
 
 

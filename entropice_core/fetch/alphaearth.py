@@ -47,7 +47,8 @@ def dequantised() -> npt.NDArray[np.float64]:
     """
     v = np.arange(-128.0, 128.0)
     v[0] = np.nan
-    return np.sign(v) * (v / 127.5) ** 2
+    found: npt.NDArray[np.float64] = np.sign(v) * (v / 127.5) ** 2
+    return found
 
 
 def read_listing(path: Path) -> dict[str, Any]:
@@ -56,10 +57,10 @@ def read_listing(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SourceError(
-            f"There is no list of tiles {path}: `entropice fetch alphaearth` fetches the tiles of a study and writes it."
+            f"There is no list of tiles {path}: `entropice fetch alphaearth` fetches a study's tiles and writes it."
         ) from error
     except ValueError as error:
-        raise SourceError(f"The list of tiles {path} is damaged ({error}): run `entropice fetch alphaearth`.") from error
+        raise SourceError(f"The list {path} is damaged ({error}): run `entropice fetch alphaearth`.") from error
     if not isinstance(found, dict) or not isinstance(found.get("tiles"), list):
         raise SourceError(f"{path} is no list of tiles: run `entropice fetch alphaearth`, which writes it.")
     return found

@@ -132,7 +132,8 @@ def _ref(row: dict[str, Any], config: AlphaEarthConfig, index: Path) -> TileRef:
     if match is None:
         raise SourceError(f"The index {index} has the UTM zone {zone!r} for {path}; 1N to 60S were expected.")
     href = next((path.replace(old, new, 1) for old, new in _WEB.items() if path.startswith(old)), path)
-    ref = TileRef(f"{zone}_{Path(path).stem}", f"{config.resolution_m}m", href, tuple(float(row[c]) for c in _DEGREES))
+    box = (float(row["wgs84_west"]), float(row["wgs84_south"]), float(row["wgs84_east"]), float(row["wgs84_north"]))
+    ref = TileRef(f"{zone}_{Path(path).stem}", f"{config.resolution_m}m", href, box)
     if any(row.get(name) is None for name in _METRES):
         return ref
     west, south, east, north = (float(row[name]) for name in _METRES)

@@ -20,7 +20,7 @@ from entropice_core.fetch.cog import MissingTileError
 from entropice_core.fetch.patience import Patience
 
 if TYPE_CHECKING:
-    import requests
+    from requests import Response, Session
 
 PAGE = 1 << 16
 _GAP = PAGE  # ranges that are closer are asked for together
@@ -37,7 +37,7 @@ class RemoteBytes:
     """Bytes of one file at a server, those that were needed so far. ``received`` and ``requests`` count the traffic."""
 
     href: str
-    session: "requests.Session"
+    session: "Session"
     patience: Patience
     on_bytes: Callable[[int], None] = lambda _: None
     size: int | None = None
@@ -76,14 +76,16 @@ class RemoteBytes:
 
     def _bring(self, start: int, stop: int) -> None:
         """Ask for a range that begins at a page; what is cut off is asked for again."""
-        import requests
+        from requests import ConnectionError as Broken
+        from requests import Timeout
+        from requests.exceptions import ChunkedEncodingError
 
         got, waits = bytearray(), self.patience.begin()
         while (wanted := min(stop, self.size or stop) - start) > len(got):
             before = len(got)
             try:
                 self._ask(start + before, start + wanted, got)
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            except (Broken, Timeout, ChunkedEncodingError) as error:
                 if len(got) == before:
                     waits.again(f"The transfer of {self.href} was cut ({type(error).__name__})")
                 else:
@@ -101,7 +103,7 @@ class RemoteBytes:
                 self.received += len(chunk)
                 self.on_bytes(len(chunk))
 
-    def _check(self, answer: "requests.Response", start: int) -> None:
+    def _check(self, answer: "Response", start: int) -> None:
         """The answer is the range that was asked for, of the file that it was before."""
         if answer.status_code in (404, 410):
             raise MissingTileError(f"{self.href} is not there ({answer.status_code}).")

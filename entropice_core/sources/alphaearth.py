@@ -17,12 +17,12 @@ import numpy as np
 import xarray as xr
 
 from entropice_core.config.sources.alphaearth import AlphaEarthConfig
-from entropice_core.embeddings.tiles import BANDS, EmbeddingTile, Say, open_tiles, process_all, quantities
+from entropice_core.embeddings.tiles import EmbeddingTile, Say, open_tiles, process_all, quantities
 from entropice_core.errors import ConfigError, SourceError
 from entropice_core.features.partials import Partials
 from entropice_core.features.streaming import Reducer
 from entropice_core.features.tiles import area_unit
-from entropice_core.fetch.alphaearth import read_listing
+from entropice_core.fetch.alphaearth import BANDS, read_listing
 from entropice_core.fetch.alphaearth_index import calendar_year, listing_path
 from entropice_core.grids.base import Float64, Grid, UInt64
 from entropice_core.terrain.units import finished

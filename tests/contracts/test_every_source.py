@@ -45,7 +45,8 @@ def data_root(tmp_path_factory) -> Path:
         fields = world.fields_of(year)
         world.write_year(root, year, {field: fields[field] for field in (("t2m", "mean"), ("tp", "sum"))})
     arctic.write_fetched(root / "dem" / "tiles.json", arctic.bering_tiles())
-    places = [Tile(str(zone), CRS.from_epsg(32600 + zone), 4e5, 7.3e6, 2560.0, 2560.0, (100, 80)) for zone in (60, 1, 2)]
+    zones = {zone: CRS.from_epsg(32600 + zone) for zone in (60, 1, 2)}
+    places = [Tile(str(zone), crs, 4e5, 7.3e6, 2560.0, 2560.0, (100, 80)) for zone, crs in zones.items()]
     alphaearth.write_fetched(root / "aef" / "2022.json", places, TABLES["embedding"], 2022)
     return root
 

@@ -121,7 +121,8 @@ def two_zones(year: int = 2021) -> list[AefTile]:
     """Tiles around 84 E, where zones 44 and 45 meet, at 68 N: two of each, which overlap in part."""
     edge = {}
     for zone in (44, 45):
-        x, y = Tile("", CRS(f"EPSG:{32600 + zone}"), 0, 0, 1, 1, (1, 1)).pixels(np.array([84.0]), np.array([68.0]))[::-1]
+        lattice = Tile("", CRS(f"EPSG:{32600 + zone}"), 0, 0, 1, 1, (1, 1))
+        y, x = lattice.pixels(np.array([84.0]), np.array([68.0]))
         edge[zone] = round(float(x[0]), -1), round(float(y[0]), -1)
     (x44, y44), (x45, y45) = edge[44], edge[45]
     side = PIXELS * 10.0

@@ -36,7 +36,7 @@ class AlphaEarthConfig(SourceBase):
     def _consistent(self) -> Self:
         check_template("path", self.path, ("data", "year"))
         if "{year" not in self.path or not self.path.endswith(".json"):
-            raise ValueError(f"path {self.path!r} must hold {{year}} and end in .json: it is the list of a year's tiles")
+            raise ValueError(f"path {self.path!r} must hold {{year}} and end in .json: a list of a year's tiles")
         if not self.index.split("?")[0].endswith((".parquet", ".csv")):
             raise ValueError(f"index {self.index!r} must be the address of a .parquet or .csv file")
         if self.resolution_m not in RESOLUTIONS:

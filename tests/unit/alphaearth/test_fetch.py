@@ -10,10 +10,10 @@ import rasterio
 from entropice_core.errors import ConfigError, RetryableSourceError, SourceError
 from entropice_core.fetch.alphaearth import bring_tiles, read_listing
 from entropice_core.fetch.alphaearth_index import bring_index, needed_tiles, tiles_of_year
-from entropice_core.fetch.overviews import PAGE, RemoteBytes
+from entropice_core.fetch.overviews import PAGE, RemoteBytes, read_overview
 from entropice_core.fetch.stac import patient_session
 from entropice_core.grids.study_area import StudyArea
-from tests.servers.alphaearth import AefTile, coarser, quantised, two_zones, write_index
+from tests.servers.alphaearth import AefTile, coarser, quantised, two_zones, write_index, write_tile
 from tests.servers.stac import Fault
 
 AREA, GRIDS = StudyArea(60.0, (83.0, 67.5, 85.0, 68.5)), ["h3-4", "healpix-7"]
@@ -85,8 +85,6 @@ def test_a_busy_server_is_waited_for_as_long_as_it_says_and_not_for_ever(config,
 def test_a_server_that_gives_up_in_the_middle_is_told_as_what_it_said(config, server, tmp_path, waits):
     remote = RemoteBytes(f"{server.files}/{two_zones()[0].name}", patient_session(waits[1]), waits[1])
     remote.read(0, 1)
-    from entropice_core.fetch.overviews import read_overview
-
     server.faults[f"/files/{two_zones()[0].name}"] = Fault(statuses=[503] * 9, retry_after="60")
     with pytest.raises(RetryableSourceError, match="answered 503: gave up"):
         read_overview(remote, 4)
@@ -99,7 +97,9 @@ def test_a_range_that_is_cut_goes_on_where_it_ended(config, server, tmp_path, wa
     assert report.fetched == 4 and any(int(start) % PAGE for start, _ in asked)
 
 
-def test_a_corrupt_tile_is_quarantined_and_named_and_the_others_kept(config, server, tmp_path, waits, victim, published):
+def test_a_corrupt_tile_is_quarantined_and_named_and_the_others_kept(
+    config, server, tmp_path, waits, victim, published
+):
     tile, path = victim
     content = (published[0] / tile.name).read_bytes()
     with rasterio.open(published[0] / tile.name, overview_level=1) as file:
@@ -115,8 +115,6 @@ def test_a_corrupt_tile_is_quarantined_and_named_and_the_others_kept(config, ser
 
 
 def test_vectors_that_are_not_of_length_one_are_damage(config, server, tmp_path, waits, published):
-    from tests.servers.alphaearth import write_tile
-
     tile = AefTile(44, 500_000.0, 7_543_410.0)
     write_tile(published[0], tile, np.full((64, 256, 256), 0.5, dtype=np.float32))
     write_index(published[0] / "odd.csv", [tile], server.files)
