@@ -148,7 +148,11 @@ def _print_results(study: Study, settings: Settings, name: str) -> None:
     best = best_model(folder, grid)
     last = Partition(grid, study.study.years.last)
     say(f"scores   {folder / 'scores.md'}")
-    say(f"map      {context.store.path(f'map.{best}', last) / 'map.png'}  ({best}: lowest log loss on {grid})")
+    if f"map.{best}" in context.store.datasets():
+        say(f"map      {context.store.path(f'map.{best}', last) / 'map.png'}  ({best}: lowest log loss on {grid})")
+    else:
+        say(f"map      none is named: on {grid} no model does better than {best}, whose map is of one colour")
+    say(f"report   {context.store.path('report', Partition()) / 'report.html'}")
     say(f"tracking {settings.tracking_uri}  (mlflow ui --backend-store-uri {settings.tracking_uri})")
     say(f"UI       {_how_to_open(name, settings)}")
 

@@ -59,7 +59,7 @@ def build_graph(study: Study) -> Graph:
         _training_set(study),
         *(_model(study, name) for name in study.models),
         *(_prediction(study, name) for name in study.models),
-        *(_map(study, name) for name in study.models),
+        *(_map(study, name) for name in _with_features(study)),
         *(_proxies(study, name) for name in _with_features(study)),
         *(_priority(study, name) for name in _with_features(study)),
         _comparison(study),

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from entropice_core.grids.base import Grid
 from entropice_core.prediction.graticule import EQUAL_AREA, draw_graticule, turn
 
-VERSION = "2"
+VERSION = "3"
 OCEAN, LAND, UNOBSERVED, COAST = "#eef3f7", "#dedbd5", "#b3aea6", "#9fb0bd"
 OUTSIDE = "#f2f2f2"
 HATCH = "//////"
@@ -103,7 +103,8 @@ def _frame(extent: tuple[float, float, float, float], style: MapStyle) -> tuple[
 def png_bytes(figure: Figure, dpi: int | None = None) -> bytes:
     """Render a figure as PNG; the same figure gives the same bytes."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi or figure.dpi, metadata={"Software": None})
+    quick = {"compress_level": 3}  # half the time of the default for a tenth more bytes
+    figure.savefig(buffer, format="png", dpi=dpi or figure.dpi, metadata={"Software": None}, pil_kwargs=quick)
     return buffer.getvalue()
 
 

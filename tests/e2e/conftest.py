@@ -17,7 +17,7 @@ TINY = {
     "# bounds = [170.0, 60.0, -160.0, 75.0]": "bounds = [100.0, 60.0, -140.0, 80.0]",
     "n_folds = 5": "n_folds = 3",
     "inner_folds = 3": "inner_folds = 2",
-    "n_estimators = 60": "n_estimators = 10",
+    "n_estimators = 40": "n_estimators = 10",
     "n_init = 8, n_average = 8, n_clusters = 40": "n_init = 4, n_average = 4, n_clusters = 10",
 }
 
