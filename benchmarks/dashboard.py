@@ -2,8 +2,9 @@
 
     python benchmarks/dashboard.py HOME STUDY        # a home with results, and the study's preset or TOML
 
-The first page is timed in headless Chromium from the request to the drawn page, the server already up. Maps are timed
-in this process, as the page makes them: picture, Plotly figure and its JSON. Wall and CPU times of one run.
+Pages are timed in headless Chromium from the request to the drawn page, the server already up; a map of 100,000 cells
+from the choice of another year to the new picture in the browser, by this file served as a page of its own. Maps are
+also timed in this process, as the page makes them: picture, Plotly figure and its JSON. Wall and CPU times of one run.
 """
 
 import os
@@ -14,6 +15,9 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -64,32 +68,81 @@ def time_maps(key: str, most: int) -> list[str]:
     return rows
 
 
-def time_pages(home: str, study: str) -> list[str]:
-    """Time the first page and two pages with maps in a browser."""
-    from playwright.sync_api import sync_playwright
-
-    port = 8650
-    environment = {**os.environ, "ENTROPICE_HOME": home, "ENTROPICE_STUDY": study}
+@contextmanager
+def served(command: list[str], port: int, **variables: str) -> Iterator[str]:
+    """Serve pages while the block runs; give their address."""
+    address = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as folder, open(os.path.join(folder, "log"), "w") as log:
         server = subprocess.Popen(
-            streamlit_command(port), cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+            command, cwd=folder, env={**os.environ, **variables}, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            return _visit(f"http://127.0.0.1:{port}", sync_playwright)
+            for _ in range(300):
+                try:
+                    urllib.request.urlopen(f"{address}/_stcore/health", timeout=2).close()
+                    break
+                except OSError:
+                    time.sleep(0.2)
+            yield address
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(30)
 
 
-def _visit(address: str, sync_playwright) -> list[str]:  # type: ignore[no-untyped-def]
-    for _ in range(200):
-        try:
-            urllib.request.urlopen(f"{address}/_stcore/health", timeout=2).close()
-            break
-        except OSError:
-            time.sleep(0.2)
+def map_page() -> None:
+    """Show 100,000 cells as a page of the dashboard does (what ``time_choices`` serves)."""
+    import streamlit as st
+
+    from entropice_core.dashboard.widgets import show_map
+    from entropice_core.plots.view import TURNED
+
+    layer = st.cache_resource(layer_of)("h3-5", 100_000)
+    year = st.selectbox("Arctic year", (2018, 2019, 2020, 2021))
+    made_up = np.roll(layer.values, int(year) * 1000)
+    show_map(replace(layer, values=made_up, title=f"Year {year}"), f"benchmark {year}", TURNED)
+
+
+def time_choices() -> list[str]:
+    """Time the choice of another year of 100,000 cells: from the click to the new picture in the browser."""
+    from playwright.sync_api import sync_playwright
+
+    command = streamlit_command(8651)
+    command[command.index("run") + 1] = str(Path(__file__).absolute())
     rows = []
-    with sync_playwright() as playwright:
+    with served([*command, "map"], 8651) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(120_000)
+        begun = time.perf_counter()
+        page.goto(address)
+        picture = page.locator(".js-plotly-plot image").first
+        picture.wait_for()
+        rows.append(f"| 100,000 cells of h3-5, the page opened on a cold server | {time.perf_counter() - begun:.2f} |")
+        for year in (2019, 2020, 2021):
+            before = picture.get_attribute("href")
+            page.get_by_role("combobox").first.click()
+            option = page.get_by_role("option", name=str(year), exact=True)
+            option.wait_for()
+            begun = time.perf_counter()
+            option.click()
+            page.locator(".gtitle", has_text=f"Year {year}").wait_for()
+            page.wait_for_function(
+                "old => document.querySelector('.js-plotly-plot image')?.getAttribute('href') !== old", arg=before
+            )
+            rows.append(f"| 100,000 cells of h3-5, the year {year} chosen | {time.perf_counter() - begun:.2f} |")
+        browser.close()
+    return rows
+
+
+def time_pages(home: str, study: str) -> list[str]:
+    """Time the first page and two pages with maps in a browser."""
+    from playwright.sync_api import sync_playwright
+
+    rows = []
+    with (
+        served(streamlit_command(8650), 8650, ENTROPICE_HOME=home, ENTROPICE_STUDY=study) as address,
+        sync_playwright() as playwright,
+    ):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for what, name, ready in (
             ("first page, cold server", "overview", "[data-testid=stDataFrame]"),
@@ -122,10 +175,13 @@ def main() -> None:
     print("| cells | what | drawn as | wall s | CPU s | MB to the browser |\n|---|---|---|---:|---:|---:|")
     for key, most in (("h3-5", 100_000), ("healpix-9", 100_000), ("h3-6", 470_000)):
         print("\n".join(time_maps(key, most)), flush=True)
-    if len(sys.argv) == 3:
-        print("\n| page | wall s |\n|---|---:|")
+    if CHROMIUM:
+        print("\n| in the browser | wall s |\n|---|---:|")
+        print("\n".join(time_choices()), flush=True)
+    if CHROMIUM and len(sys.argv) == 3:
         print("\n".join(time_pages(*sys.argv[1:])))
+    print(f"\nload at the end {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":
-    main()
+    map_page() if sys.argv[1:] == ["map"] else main()

@@ -15,10 +15,13 @@ def plot(place, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=place.environment, cwd=folder, capture_output=True, text=True, timeout=200)
 
 
-def test_a_map_of_a_difference_is_written_as_svg(built, tmp_path: Path) -> None:
-    words = "map prediction.prevalence h3-3/2019 --minus prediction.prevalence h3-3/2018 -o p.svg"
-    done = plot(built, tmp_path, *words.split(" "))
-    assert done.returncode == 0, done.stderr
+def test_a_map_of_a_difference_is_written_as_svg(built, monkeypatch, tmp_path: Path) -> None:
+    from entropice_core.cli import plot as commands
+
+    for name, value in built.environment.items():
+        monkeypatch.setenv(name, value)
+    first, second = (("prediction.prevalence", f"h3-3/{year}") for year in (2019, 2018))
+    commands.map_(*first, out=tmp_path / "p.svg", minus=second)
     picture = (tmp_path / "p.svg").read_bytes()
     assert picture.startswith(b"<?xml") and b"minus" in picture
 
@@ -36,7 +39,8 @@ def test_each_picture_of_a_model_is_written_in_the_format_of_its_name(
 
 
 def test_what_was_not_built_is_told_in_a_sentence_with_the_command_that_builds_it(built, tmp_path: Path) -> None:
-    done = plot(built, tmp_path, "map", "prediction.prevalence", "healpix-6/2019", "-o", "x.png")
+    words = "map prediction.prevalence healpix-6/2019 --minus prediction.prevalence h3-3/2018 -o x.png"
+    done = plot(built, tmp_path, *words.split(" "))
     assert done.returncode == 1 and "entropice build prediction" in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
 

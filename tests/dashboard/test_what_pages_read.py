@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import socket
 import threading
 from dataclasses import replace
 
@@ -14,8 +15,9 @@ from entropice_core.dashboard import explain, layers, overview, pictures, scores
 from entropice_core.dashboard.library import Library, parse_place, position_of
 from entropice_core.errors import ConfigError, MissingPartitionError, StoreError
 from entropice_core.plots.files import figure_bytes
+from entropice_core.plots.multiples import maps_side_by_side
 from entropice_core.storage.partition import Partition
-from entropice_core.training.tracking import Receipt
+from entropice_core.training.tracking import Receipt, list_runs
 
 HERE, YEAR = "h3-3", 2019
 
@@ -227,6 +229,36 @@ def test_a_tracking_server_that_is_down_is_told_within_seconds() -> None:
     threading.Thread(target=server.handle_request, daemon=True).start()
     assert tracking.why_unreachable(f"http://127.0.0.1:{server.server_port}") == ""
     server.server_close()
+
+
+def test_runs_that_mlflow_holds_are_listed_with_scores_and_pages_and_nothing_is_written(built, library) -> None:
+    before = built.files()
+    linked = Library(library.study, library.settings, {"mlflow": "http://127.0.0.1:5000/"})
+    table = tracking.runs_table(linked).set_index("run")
+    assert sorted(table.index) == ["logistic_regression h3-3", "prevalence h3-3"]
+    model = next(m for m in scores.trained_models(library) if m.model == "logistic_regression")
+    row = table.loc["logistic_regression h3-3"]
+    assert row["ROC AUC"] == pytest.approx(model.value("roc_auc")) and row["status"] == "finished"
+    assert model.digest.startswith(row["digest"]) and row[tracking.PAGE].startswith("http://127.0.0.1:5000/#/")
+    assert built.files() == before
+
+
+def test_a_tracking_server_that_takes_the_call_and_is_silent_is_left_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(StoreError, match=r"no answer in 0\.2 s.*ENTROPICE_TRACKING_URI"):
+            list_runs(uri, "tiny", patience_s=0.2)
+
+
+def test_inventories_beside_each_other_share_view_and_colours(library) -> None:
+    drawn = [layers.labels_layer(library, name, HERE, 2018, "density") for name in ("squares", "half")]
+    figure = maps_side_by_side(drawn, ["squares", "half"], "EPSG:3995")
+    first, second, bar = figure.axes
+    assert first.get_xlim() == second.get_xlim() and first.get_ylim() == second.get_ylim()
+    positive = np.concatenate([layer.values[layer.values > 0] for layer in drawn])
+    assert bar.get_ylim() == pytest.approx((positive.min(), positive.max()))
+    unseen = int(np.isnan(drawn[0].values).sum())
+    assert unseen > 0 and f"{unseen} of {drawn[0].values.size} cells" in first.get_title(loc="left")
 
 
 def test_links_lead_to_the_run_and_to_the_materialization() -> None:
