@@ -9,7 +9,7 @@ export DAGSTER_DISABLE_TELEMETRY := yes
 export MLFLOW_DISABLE_TELEMETRY := true
 export STREAMLIT_BROWSER_GATHER_USAGE_STATS := false
 
-.PHONY: help demo test ui mlflow lint setup setup-dev clean
+.PHONY: help demo test test-all ui mlflow lint setup setup-dev clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -17,6 +17,9 @@ demo: setup  ## set up and run the whole chain on a small generated Arctic
 	@$(BIN)/entropice run --preset demo
 
 test: setup-dev  ## set up and pass the tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not nightly" $(ARGS)
+
+test-all: setup-dev  ## the same with daemons, PostgreSQL, Dask workers that are killed: a quarter of an hour more
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 ui: setup  ## the Dagster UI on the demo study, or on ENTROPICE_STUDY

@@ -13,7 +13,7 @@ import pytest
 
 from tests.cluster.conftest import STEPS, Cluster, kill, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(300)]
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pytest
 from tests.assets.conftest import make_tiny
 from tests.cluster.stack import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(300)]
 
 SBATCH = """#!{python}
 # A stand-in for sbatch on one machine: notes how it was called, and answers with a number as --parsable does.

@@ -21,6 +21,7 @@ from tests.cluster.stack import ROOT, Stack, postgres_program
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.nightly,
     pytest.mark.timeout(600),
     pytest.mark.skipif(not postgres_program("initdb"), reason="no PostgreSQL server here: install postgresql"),
     pytest.mark.skipif(not shutil.which("runuser"), reason="no runuser to leave root with"),

@@ -21,7 +21,7 @@ COUNT = int(os.environ.get("BACKFILL_YEARS", "3"))
 YEARS = [str(year) for year in range(LAST - COUNT + 1, LAST + 1)]
 WRONG = YEARS[1]
 FILES = files_key("climate")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900 + 60 * COUNT)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(900 + 60 * COUNT)]
 
 
 @pytest.fixture(scope="module")

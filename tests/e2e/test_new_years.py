@@ -16,7 +16,7 @@ from tests.assets.fetched import Fetched, make_fetched, service
 from tests.e2e.dagster_site import ROOT, DagsterSite, wait_for
 from tests.servers.cds import CdsServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(900)]
 GRIDS = ("h3-3", "healpix-6")
 FILES, FEATURES = files_key("climate"), asset_key("features.climate")
 POINT = [70.25, 130.0, 70.0, 130.25]
