@@ -224,7 +224,8 @@ class Served:
     def settle(self) -> None:
         """Wait until the script has run to its end."""
         self.page.wait_for_timeout(300)
-        self.page.wait_for_function("() => document.querySelector('.stApp')?.dataset.testScriptState === 'notRunning'")
+        ended = "() => document.querySelector('.stApp')?.dataset.testScriptState === 'notRunning'"
+        self.page.wait_for_function(ended, polling=100)  # asking at every frame makes the browser draw all of them
         self.page.wait_for_timeout(200)
 
     def choose(self, label: str, option: str) -> None:
@@ -247,7 +248,7 @@ def browser() -> Iterator[Any]:
         pytest.skip(INSTALL)
     sync_api = pytest.importorskip("playwright.sync_api", reason=INSTALL)
     with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield opened
         opened.close()
 
@@ -269,7 +270,9 @@ def serve(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
             )  # fmt: skip
         address = f"http://127.0.0.1:{port}"
         wait_until_up(address, log)
-        page = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True).new_page()
+        page = browser.new_context(
+            viewport={"width": 1400, "height": 1000}, accept_downloads=True, reduced_motion="reduce"
+        ).new_page()
         page.set_default_timeout(90_000)
         return Served(address, page, log)
 
