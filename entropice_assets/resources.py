@@ -33,9 +33,7 @@ class EntropiceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         address = self.settings().dagster_url
         return {"dagster.run_id": run_id, **({"dagster.run_url": f"{address}/runs/{run_id}"} if address else {})}
 
-    def context(
-        self, say: Say = silent, expected: Study | None = None, tags: dict[str, str] | None = None
-    ) -> Context:
+    def context(self, say: Say = silent, expected: Study | None = None, tags: dict[str, str] | None = None) -> Context:
         """Open the study for one run; progress is written to ``say``, ``tags`` go to the tracking server.
 
         Raises

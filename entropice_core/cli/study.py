@@ -140,7 +140,7 @@ def _print_results(study: Study, settings: Settings, name: str) -> None:
     console.print(
         f"\n[bold]{escape(study.study.title)}[/]: mean ± sd over folds of spatial cross-validation", highlight=False
     )
-    console.print(_score_table(read_scores(folder), is_narrow=console.width < 140))
+    console.print(_score_table(read_scores(folder), is_narrow=console.width < 185))
     for line in score_notes(study):
         say(line, dim=True)
     for line in warnings_of(folder):
@@ -171,9 +171,10 @@ def _how_to_open(name: str, settings: Settings) -> str:
 
 def _score_table(scores: "pd.DataFrame", is_narrow: bool) -> Table:
     """Lay the scores out; a narrow terminal gets the columns that decide, the file has all."""
-    left_out = {"AP", "Brier", "ECE", "rows", "positive"} if is_narrow else set()
+    left_out = {"AP", "Brier", "ECE", "over climatology", "log loss", "rows", "positive"} if is_narrow else set()
+    left_out &= set(scores.columns)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, padding=(0, 1 if is_narrow else 2))
-    shorter = {"random AUC": "random", "permuted AUC": "permuted"} if is_narrow else {}
+    shorter = {"random AUC": "random", "permuted AUC": "permuted", "ROC AUC": "AUC"} if is_narrow else {}
     for heading in [shorter.get(name, name) for name in scores.columns.drop(left_out)]:
         is_name = heading in ("grid", "model")
         table.add_column(heading, justify="left" if is_name else "right", no_wrap=True)

@@ -19,7 +19,7 @@ from entropice_core.comparison.table import best_model, read_scores, warnings_of
 from entropice_core.config import Provenance, Study
 from entropice_core.pipeline.words import score_notes
 
-VERSION = "2"
+VERSION = "3"
 TOP_FEATURES = 10
 
 
@@ -131,7 +131,7 @@ def _belief(page: Page, material: Material) -> None:
             )
         )
     page.table(
-        ("grid", "model", "skill above prevalence", "above climatology", f"ECE below {MAX_ECE:g}",
+        ("grid", "model", "mean skill above prevalence", "mean skill above climatology", f"mean ECE below {MAX_ECE:g}",
          "permuted labels at chance", "random folds flatter by (AUC)"), rows,
     )  # fmt: skip
 

@@ -104,6 +104,10 @@ def best_model(library: Library, models: list[str]) -> str:
     return min(scored, key=scored.__getitem__) if scored else models[0]
 
 
+SHARES = ("roc_auc", "average_precision", "balanced_accuracy", "brier", "ece", "f1", "f2")
+"""Scores that lie between 0 and 1."""
+
+
 def half_width(sd: float, n_folds: float, test_per_train: float) -> float:
     """Half the width of a 95 % interval of a mean over folds, by Student's t with n - 1 degrees of freedom.
 
@@ -120,6 +124,11 @@ def half_width(sd: float, n_folds: float, test_per_train: float) -> float:
     return float(t.ppf(0.975, n_folds - 1) * sd * math.sqrt(1 / n_folds + test_per_train))
 
 
+def _within(value: float, metric: str) -> float:
+    """Keep the end of an interval where the score can be: an AUC above 1 is none; NaN stays."""
+    return min(max(value, 0.0), 1.0) if metric in SHARES and math.isfinite(value) else value
+
+
 def leaderboard(models: list[Trained], metric: str) -> pd.DataFrame:
     """Rank models by the mean of a score over spatial folds, with its interval and the controls beside it."""
     rows = []
@@ -132,8 +141,8 @@ def leaderboard(models: list[Trained], metric: str) -> pd.DataFrame:
                 "model": each.model,
                 "grid": each.grid,
                 METRICS[metric]: mean,
-                "95 % low": mean - half,
-                "95 % high": mean + half,
+                "95 % low": _within(mean - half, metric),
+                "95 % high": _within(mean + half, metric),
                 "sd over folds": sd,
                 "random folds": each.value(metric, "random"),
                 "permuted labels": each.value(metric, "permuted"),

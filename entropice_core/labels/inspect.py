@@ -231,7 +231,12 @@ def draft(path: Path, reports: Sequence[LayerReport]) -> list[str]:
         lines.append(_draft_year(first))
     if not first.crs:
         lines.append('crs = "EPSG:4326"  # if these are degrees')
-    return [*lines, 'footprint = { kind = "study_area" }  # or the files of what was looked at']
+    return [
+        *lines,
+        "# Land that was not looked at must not become zeros: name the polygons of what was mapped, or, only if all of",
+        '# the study area was, footprint = { kind = "study_area" }',
+        'footprint = { kind = "files", files = ["{data}/..."] }',
+    ]
 
 
 def _draft_year(report: LayerReport) -> str:
