@@ -91,7 +91,9 @@ def test_the_sum_over_cells_is_the_area_of_the_union(key: str, polygons: list[sh
     got = label_cells(inventory(polygons), parse_grid_key(key), here, AREA, 2018, NO_LAND)
     union = shapely.union_all(stored(polygons))
     assert got["rts_area_m2"].values.sum() == pytest.approx(union.area, rel=1e-6)
-    assert union.area == pytest.approx(shapely.union_all(polygons).area, rel=1e-5)
+    # on the way through degrees, edges around the pole move by less than a millimetre
+    raw = shapely.union_all(polygons)
+    assert union.area == pytest.approx(raw.area, rel=1e-5, abs=1e-3 * raw.length)
     assert got["count"].values.sum() == len(joined(polygons))
     assert got.attrs["count_outside_cells"] == 0 and got.attrs["rts_area_outside_cells_m2"] <= 1e-6 * union.area
     by_brute_force = shapely.area(shapely.intersection(outlines, union))
