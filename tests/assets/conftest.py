@@ -221,3 +221,12 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         os.environ.update(saved)
+
+
+@pytest.fixture(autouse=True)
+def no_instance_of_an_earlier_test() -> Iterator[None]:
+    """Dagster remembers the instance that was opened last, also when it is closed: each test begins without one."""
+    from dagster._core.storage.defs_state.base import set_defs_state_storage
+
+    with set_defs_state_storage(None):
+        yield

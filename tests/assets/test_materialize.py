@@ -105,7 +105,8 @@ def test_a_model_names_its_mlflow_run(whole: Whole) -> None:
 def test_each_check_has_a_result_with_a_sentence(whole: Whole) -> None:
     (result,) = [r for name, r in whole.results.items() if name.startswith("model/logistic")]
     found = {e.check_name: e for e in result.get_asset_check_evaluations()}
-    assert set(found) == {"better_than_prevalence", "shuffled_labels_are_chance"}
+    controls = {"better_than_prevalence", "better_than_climatology", "shuffled_labels_are_chance"}
+    assert set(found) == {*controls, "well_calibrated", "sets_cover_as_promised"}
     assert found["better_than_prevalence"].description.startswith("Log loss 0.")
 
 
