@@ -28,7 +28,7 @@ def tiny_toml(path: Path, changes: dict[str, str] | None = None) -> Path:
     for before, after in {**TINY, **(changes or {})}.items():
         assert before in text, f"the demo preset no longer has {before!r}"
         text = text.replace(before, after, 1)
-    path.write_text(text + "\n[training]\nimportance_repeats = 1\n")
+    path.write_text(text + "\n[training]\nimportance_repeats = 1\n[proxies]\nseeds = 1\nrows = 50\n")
     return path
 
 

@@ -229,6 +229,7 @@ def test_check_finds_what_a_run_would_find_hours_later(workplace, before, after,
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.nightly
 def test_a_run_of_some_grids_leaves_the_comparison_alone(workplace):
     text = workplace.study.read_text().replace('grids = ["h3-3"]', 'grids = ["h3-3", "healpix-6"]')
     workplace.study.write_text(text.replace("[models.espa]", "[models.later]"))
@@ -237,6 +238,7 @@ def test_a_run_of_some_grids_leaves_the_comparison_alone(workplace):
     assert "Some grids only" in done.stdout
 
 
+@pytest.mark.nightly
 def test_a_title_with_brackets_is_printed_as_it_is(workplace):
     text = workplace.study.read_text()
     workplace.study.write_text(text.replace('title = "Thaw slumps in a generated Arctic"', 'title = "RTS [/north]"'))
