@@ -1,5 +1,6 @@
 """A tiny Arctic for Dagster: 60 cells, two years, two models, files that the real readers read."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -224,9 +225,14 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_instance_of_an_earlier_test() -> Iterator[None]:
-    """Dagster remembers the instance that was opened last, also when it is closed: each test begins without one."""
+def no_instance_of_an_earlier_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Dagster remembers the instance that was opened last, also when it is closed: each test begins without one.
+
+    Its unfinished generators put an older one back when they are collected, which must not happen during the test.
+    """
     from dagster._core.storage.defs_state.base import set_defs_state_storage
 
+    if {"instance", "runner", "home", "fetched"} & set(request.fixturenames):
+        gc.collect()
     with set_defs_state_storage(None):
         yield
