@@ -1,6 +1,5 @@
 """Read the TOML of a study, and say in sentences what is wrong with it."""
 
-import re
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from entropice_core.config.lines import line_of
 from entropice_core.config.sources import CONFIGS, SourceBase
 from entropice_core.config.study import Study
 from entropice_core.errors import ConfigError, nearest_hint
@@ -70,7 +70,7 @@ def _sentence(problem: Any, text: str) -> str:
     if problem["type"].startswith("union_tag"):
         return _unknown_kind(loc, problem, text)
     where = ".".join(str(part) for part in loc)
-    line = _line_of(loc, text)
+    line = line_of(loc, text)
     place = f"{where} (line {line})" if line else where
     if problem["type"] == "extra_forbidden":
         key = str(problem["loc"][-1])
@@ -94,21 +94,9 @@ def _unknown_kind(loc: tuple[Any, ...], problem: Any, text: str) -> str:
     table = problem.get("input")
     if not isinstance(table, dict) or "kind" not in table:
         return f"{where} has no kind; {nearest_hint('', CONFIGS)}"
-    kind, line = table["kind"], _line_of((*loc, "kind"), text)
+    kind, line = table["kind"], line_of((*loc, "kind"), text)
     place = f"{where}.kind (line {line})" if line else f"{where}.kind"
     return f"{place}: {kind!r} is not known; {nearest_hint(str(kind), CONFIGS)}"
-
-
-def _line_of(loc: tuple[Any, ...], text: str) -> int | None:
-    """Find the line of the last textual key of a location; good enough for a person to find it."""
-    keys = [str(part) for part in loc if isinstance(part, str)]
-    if not keys:
-        return None
-    pattern = re.compile(rf"^\s*\[*.*\b{re.escape(keys[-1])}\b\s*(=|\])")
-    for number, line in enumerate(text.splitlines(), 1):
-        if pattern.match(line) or re.search(rf"[{{,]\s*{re.escape(keys[-1])}\s*=", line):
-            return number
-    return None
 
 
 def _known_keys(loc: tuple[Any, ...]) -> list[str]:

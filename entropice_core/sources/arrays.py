@@ -15,7 +15,7 @@ from entropice_core.errors import ConfigError, SourceError, nearest_hint
 from entropice_core.features.layout import RasterLayout
 from entropice_core.grids.base import Bool
 from entropice_core.sources.crs import choose_crs
-from entropice_core.sources.dates import read_days
+from entropice_core.sources.dates import read_days, read_months
 from entropice_core.sources.formats import Format
 from entropice_core.sources.pixels import StoredBand
 
@@ -174,7 +174,22 @@ class ArrayFile:
             fills=tuple(map(float, fills)),
             scale=float(attrs.get("scale_factor", 1.0)),
             offset=float(attrs.get("add_offset", 0.0)),
+            months=self._months(band),
         )
+
+    def _months(self, band: BandConfig) -> tuple[int, ...]:
+        if "{month" not in band.name:
+            return ()
+        try:
+            months = read_months(self._data[band.along].variable) if band.along in self._data.variables else ()
+        except _READ_ERRORS as error:
+            raise self._damaged(error) from error
+        if not months:
+            raise ConfigError(
+                f"The name of band {band.name!r} holds {{month}}, but {band.along!r} of {self.path.name} has no dates: "
+                "write {index}, which counts its steps from 1."
+            )
+        return months
 
     def read(self, band: BandConfig, start: int, stop: int) -> tuple[npt.NDArray[Any], Bool | None]:
         """Stored numbers of rows of the layout: (steps, rows, columns); fill values are not masked yet."""

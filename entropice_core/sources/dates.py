@@ -24,6 +24,15 @@ def read_days(data: xr.Dataset, dims: Iterable[str | None]) -> list[str]:
     return sorted({day for name in names for day in _days(data[name].variable)})
 
 
+def read_months(axis: xr.Variable) -> tuple[int, ...]:
+    """Month of the year (1-12) of each step of an axis that was opened without decoding times; empty where it has none.
+
+    A climatology has months too, although it is of no year.
+    """
+    days = _days(xr.Variable(axis.dims, axis.values, {k: v for k, v in axis.attrs.items() if k != "climatology"}))
+    return tuple(int(day[5:7]) for day in days) if len(days) == axis.size else ()
+
+
 def _days(axis: xr.Variable) -> list[str]:
     if " since " not in str(axis.attrs.get("units", "")) or "climatology" in axis.attrs:
         return []

@@ -24,6 +24,7 @@ class StoredBand:
 
     ``steps``: number of layers (1, or the length of the dimension that ``along`` names).
     ``fills``: stored numbers that mean missing. ``scale`` and ``offset``: the file's packing.
+    ``months``: month of the year (1-12) of each layer, empty where the dimension is no time axis.
     """
 
     steps: int
@@ -32,6 +33,7 @@ class StoredBand:
     fills: tuple[float, ...] = ()
     scale: float = 1.0
     offset: float = 0.0
+    months: tuple[int, ...] = ()
 
 
 class RasterFile(Protocol):

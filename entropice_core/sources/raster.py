@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from entropice_core.config import BandConfig, RasterConfig
+from entropice_core.config.sources.raster import STEP
 from entropice_core.errors import ConfigError, GridError, SourceError
 from entropice_core.features.zonal import SAMPLES_PER_CELL, ZonalSums, ZonalWeights
 from entropice_core.grids.base import Bool, Float64, Grid
@@ -215,11 +216,12 @@ class _Band:
 
     def names(self) -> list[str]:
         """Name of each layer."""
-        return [self.config.name.format(index=i + 1) for i in range(self.meta.steps)]
+        months = self.meta.months or (0,) * self.meta.steps
+        return [self.config.name.format(index=i + 1, month=month) for i, month in enumerate(months)]
 
     def group(self) -> str:
         """Name of the whole band without the index: ``t2m_month_{index:02d}`` -> ``t2m_month``."""
-        return re.sub(r"_?\{index[^}]*\}_?", "", self.config.name) or self.config.name
+        return re.sub(rf"_?{STEP}_?", "", self.config.name) or self.config.name
 
     def feature_names(self) -> list[str]:
         """Names of the columns; a band of which only the mean is asked keeps its own name."""
@@ -237,6 +239,8 @@ class _Band:
         ]
 
     def _step(self, i: int) -> str:
+        if self.meta.months:
+            return f", month {self.meta.months[i]}"
         return f", {self.config.along} {i + 1}" if self.config.along else ""
 
     def count_dicts(self) -> dict[str, dict[str, int]]:

@@ -51,6 +51,28 @@ def test_every_preset_is_a_valid_study(name):
     assert set(study.study.grids) <= set(GRID_KEYS)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "line_holds"),
+    [
+        ('title = "AgERA5', 'titel = "AgERA5', 'titel = "AgERA5'),  # a key that other tables have too
+        ('doi = "10.7289/V5D798BF"', "doi = 7", "doi = 7"),
+        ("valid_range = [0.0, 6000.0]", 'valid_range = "all"', 'valid_range = "all"'),  # the third list of bands
+        (
+            '{ name = "agera5_4", select = 4',
+            "{ name = 4, select = 4",
+            "{ name = 4, select = 4",
+        ),
+        ("last = 2019 }", 'last = "x" }', 'last = "x" }'),
+    ],
+)
+def test_the_line_is_that_of_the_key_in_its_own_table(tmp_path, before, after, line_holds):
+    path = write(tmp_path, before, after)
+    with pytest.raises(ConfigError) as caught:
+        load_study(path)
+    number = int(re.findall(r"\(line (\d+)\)", str(caught.value))[-1])
+    assert line_holds in path.read_text().splitlines()[number - 1]
+
+
 def test_an_unknown_preset_lists_the_known_ones():
     with pytest.raises(ConfigError, match="did you mean 'ne_siberia'"):
         load_study("ne_sibera")

@@ -8,12 +8,17 @@ from pydantic import Field, model_validator
 from entropice_core.config.base import Strict, check_template
 from entropice_core.config.sources.base import SourceBase
 
+STEP_KEYS = ("index", "month")
+STEP = r"\{(?:index|month)[^}]*\}"
+"""What stands in a band's name for the step along a dimension."""
+
 
 class BandConfig(Strict):
     """One quantity of a raster source.
 
     ``select`` is a band number (GeoTIFF, from 1) or a variable name (NetCDF, Zarr). ``along`` names an extra
-    dimension (month, say): each step becomes a band, and ``name`` holds ``{index}`` (from 1) or ``{index:02d}``.
+    dimension (month, say): each step becomes a band, and ``name`` holds ``{index}`` (from 1) or ``{index:02d}``, or
+    along a time axis ``{month:02d}``, the month of the year (01 is January, wherever the file begins).
     ``unit`` and ``valid_range`` are declared because files lie; values outside are masked and counted.
     ``scale`` and ``offset`` are applied to the stored values before the range is checked.
     """
@@ -31,9 +36,14 @@ class BandConfig(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.along is not None and "{index" not in self.name:
-            raise ValueError(f"band {self.name!r} runs along {self.along!r}: its name must hold {{index}}")
-        check_template("the band name", self.name, ("index",))
+        check_template("the band name", self.name, STEP_KEYS)
+        is_stepwise = re.search(STEP, self.name) is not None
+        if self.along is not None and not is_stepwise:
+            raise ValueError(
+                f"band {self.name!r} runs along {self.along!r}: its name must hold {{index}}, or {{month}} for dates"
+            )
+        if self.along is None and "{month" in self.name:
+            raise ValueError(f"band {self.name!r} holds {{month}}: say along which time axis (along = 'valid_time')")
         if self.valid_range[0] >= self.valid_range[1]:
             raise ValueError(
                 f"valid_range {self.valid_range} of band {self.name!r} must be (low, high) with low < high"
@@ -72,7 +82,7 @@ class RasterConfig(SourceBase):
         ((200.0, 330.0), (0.0, 130.0))
         """
         for band in self.bands:
-            parts = re.split(r"\{index[^}]*\}", band.name)
+            parts = re.split(STEP, band.name)
             layer = r"\d+".join(re.escape(part) for part in parts)
             only_mean = band.statistics == ("mean",)
             match = re.fullmatch(layer if only_mean else rf"{layer}_(mean|std|min|max|range)", feature)

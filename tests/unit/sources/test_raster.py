@@ -222,6 +222,28 @@ def test_a_raster_elsewhere_is_an_error(tmp_path, world, features):
         features(tmp_path / "a.nc")
 
 
+def test_steps_of_a_time_axis_are_named_by_their_month_wherever_the_file_begins(tmp_path, world, features):
+    stamps = np.array(["2020-10-01", "2020-12-01", "2021-01-01"], dtype="datetime64[ns]")
+    steps = xr.concat([world.array() + m for m in range(3)], "valid_time").assign_coords(valid_time=stamps)
+    steps.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    got = features(tmp_path / "a.nc", [{"name": "t_{month:02d}", "along": "valid_time", "long_name": "temperature"}])
+    assert got["feature"].values.tolist() == ["t_10", "t_12", "t_01"]
+    assert got["long_name"].values[2] == "temperature, month 1, mean in the cell"
+    np.testing.assert_allclose(np.diff(got["features"].values, axis=1), 1.0, atol=1e-4)
+    assert got["band"].values.tolist() == ["t"]
+
+
+def test_a_month_is_asked_of_an_axis_with_dates_only_and_is_there_once(tmp_path, world, features):
+    steps = xr.concat([world.array() + m for m in range(3)], "step")
+    steps.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    with pytest.raises(ConfigError, match=r"'step' of a.nc has no dates: write \{index\}"):
+        features(tmp_path / "a.nc", [{"name": "t_{month:02d}", "along": "step"}])
+    stamps = np.array(["2020-10-01", "2020-11-01", "2021-10-01"], dtype="datetime64[ns]")
+    steps.rename(step="time").assign_coords(time=stamps).to_netcdf(tmp_path / "b.nc", engine="h5netcdf")
+    with pytest.raises(ConfigError, match="t_10 are defined twice"):
+        features(tmp_path / "b.nc", [{"name": "t_{month:02d}", "along": "time"}])
+
+
 def test_cells_outside_the_raster_are_nan_and_counted(tmp_path, world, features, cells):
     world.array(lat=np.arange(58.0, 80.1)).to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
     got = features(tmp_path / "a.nc")
