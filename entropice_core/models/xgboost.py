@@ -56,10 +56,14 @@ class BoosterRule:
         return two_columns(p) if p.ndim == 1 else p / p.sum(axis=1, keepdims=True)
 
 
-def _library() -> Any:
-    """Import XGBoost when it is needed: it takes seconds, and it is an optional extra."""
+def _check_installed() -> None:
     if find_spec("xgboost") is None:
         raise ConfigError("Model 'xgboost' needs the package XGBoost: pip install 'entropice[boost]'.")
+
+
+def _library() -> Any:
+    """Import XGBoost when it is needed: it takes seconds, and it is an optional extra."""
+    _check_installed()
     return import_module("xgboost")
 
 
@@ -89,8 +93,9 @@ def _weights(params: Params, y: Int64, sample_weight: Float64 | None) -> Float64
 
 
 def build(params: Mapping[str, Any], seed: int, feature_names: Sequence[str], n_classes: int = 2) -> PreparedClassifier:
-    """Return an unfitted model."""
+    """Return an unfitted model; a missing XGBoost is told here, not after hours of work on labels and features."""
     checked = check_params("xgboost", Params, params)
+    _check_installed()
     return PreparedClassifier(_learner(checked, seed), feature_names, standardise=False, n_classes=n_classes)
 
 

@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import geopandas as gpd
@@ -170,10 +171,25 @@ def test_bad_input_gives_one_sentence_and_loses_nothing(finished, tmp_path, chan
 
 def test_the_starter_study_is_valid_and_an_existing_file_is_left_alone(workplace):
     assert workplace.entropice("new", "mine.toml").returncode == 0
-    assert workplace.entropice("check", "-s", "mine.toml").returncode == 0
+    checked = workplace.entropice("check", "-s", "mine.toml")
+    assert "my_level2.gpkg' matches no file" in checked.stderr  # everything else was right
+    starter = (workplace.folder / "mine.toml").read_text().lower()
+    assert "generated" not in starter  # words about made-up data must not reach real maps
     refused = workplace.entropice("new", "mine.toml")
     assert refused.returncode == 1
     assert "is there already" in refused.stderr
+
+
+def test_a_model_whose_library_is_missing_is_told_before_anything_is_built(workplace):
+    study = workplace.folder / "boosted.toml"
+    study.write_text(workplace.study.read_text() + '\n[models.boosted]\nmodel = "xgboost"\n')
+    without = "import sys; sys.modules['xgboost'] = None; from entropice_core.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", without, "check", "-s", str(study)],
+        env=workplace.environment(), cwd=workplace.folder, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "models.boosted: Model 'xgboost' needs the package XGBoost: pip install" in done.stderr
 
 
 def test_an_unknown_grid_and_year_name_what_the_study_has(workplace):
