@@ -1,6 +1,7 @@
 """The command that says where to look next."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +44,7 @@ def priority(
 
     import geopandas as gpd
 
+    from entropice_core.grids import parse_grid_key
     from entropice_core.storage.partition import Partition
     from entropice_core.storage.store import PartitionStore
 
@@ -53,7 +55,11 @@ def priority(
     where = Partition(grid or loaded.study.grids[0], year or loaded.study.years.last)
     folder = PartitionStore(settings.store_root(loaded)).path(f"priority.{model}", where)
     cells = gpd.read_parquet(folder / "priority.parquet")
-    _print(cells.head(first), f"{loaded.study.name}: priority.{model} {where}, {len(cells):,} unobserved cells")
+    _print(
+        cells.head(first),
+        parse_grid_key(where.grid),
+        f"{loaded.study.name}: priority.{model} {where}, {len(cells):,} unobserved cells",
+    )
     gain = json.loads((folder / "gain.json").read_text(encoding="utf-8"))
     for recall, entry in gain["saved"].items():
         say(
@@ -77,13 +83,23 @@ def _check_model(model: str, study: Study) -> None:
         raise ConfigError(f"Study {study.study.name!r} ranks no cells by {model!r}; {nearest_hint(model, ranked)}.")
 
 
-def _print(cells: Any, title: str) -> None:
+def _places(grid: Any, texts: Sequence[str]) -> list[str]:
+    """Say where cells are, as a hexadecimal id tells nobody: degrees of their centres."""
+    import numpy as np
+
+    ids = [int(text, 16 if grid.name == "h3" else 10) for text in texts]
+    lon, lat = grid.centers(np.array(ids, dtype=np.uint64))
+    return [f"{y:.2f} N {abs(x):.2f} {'E' if x >= 0 else 'W'}" for x, y in zip(lon, lat, strict=True)]
+
+
+def _print(cells: Any, grid: Any, title: str) -> None:
     table = Table(title=title, title_justify="left", box=None)
-    for name in ("rank", "cell", "expected density [m2 m-2]", "probability", "land [km2]", "applicable"):
+    for name in ("rank", "cell", "centre", "expected density [m2 m-2]", "probability", "land [km2]", "applicable"):
         table.add_column(name, justify="left" if name == "cell" else "right")
-    for row in cells.drop(columns="geometry").to_dict("records"):
+    places = _places(grid, list(cells["cell_id"]))
+    for place, row in zip(places, cells.drop(columns="geometry").to_dict("records"), strict=True):
         table.add_row(
-            str(row["rank"]), str(row["cell_id"]), f"{row['expected_density']:.3g}", f"{row['probability']:.2f}",
+            str(row["rank"]), str(row["cell_id"]), place, f"{row['expected_density']:.3g}", f"{row['probability']:.2f}",
             f"{row['land_area_m2'] / 1e6:,.0f}", "yes" if row["is_applicable"] else "no",
         )  # fmt: skip
     console.print(table)
