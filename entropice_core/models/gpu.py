@@ -5,7 +5,8 @@ GPU is kept in the same arrays and is read with NumPy: where it was trained is i
 
 What is promised: logistic regression finds the same minimum (probabilities within 1e-4), nearest neighbours are the
 same rows (within 1e-6, ties apart), a forest draws other random numbers and is another forest of the same skill (mean
-log loss within 0.02 nat). ``tests/unit/models/test_gpu.py`` checks that where there is a GPU.
+log loss within 0.02 nat). ``tests/unit/models/test_rivals.py`` checks that where there is a GPU; it has not run on one
+yet. What stands between cuML's forest and our arrays is tested everywhere (``test_forest_from_elsewhere.py``).
 """
 
 from importlib import import_module

@@ -110,7 +110,7 @@ def make_problem(name: str, study: Study, table: xr.Dataset) -> tuple[Problem, P
     problem = Problem(
         module=load_module(config.model),
         config=config,
-        X=table["features"].values.astype(np.float64),
+        X=table["features"].values,  # float32, as the store keeps them
         density=table["density"].values.astype(np.float64),
         target=target,
         feature_names=tuple(table["feature"].values.astype(str)),
