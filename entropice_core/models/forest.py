@@ -46,11 +46,11 @@ class NodeRule:
         values = prepared.astype(np.float32, copy=False)  # forests are grown and read in float32
         total = np.zeros((len(values), self.p.shape[1]))
         for root in self.tree_start:
-            total += self.p[self._leaves(values, int(root))]
+            total += self.reached(values, int(root))
         return shares(total / len(self.tree_start))
 
-    def _leaves(self, values: NDArray[np.float32], root: int) -> Int64:
-        """Return the leaf : (n,) in which each row ends, walking all rows of one tree down by a level at a time."""
+    def reached(self, values: NDArray[np.float32], root: int) -> Float64:
+        """Return what the leaf holds in which each row ends : (n, n_seen); all rows walk down a level at a time."""
         node = np.full(len(values), root, dtype=np.int64)
         rows = np.arange(len(values)) if self.feature[root] >= 0 else np.empty(0, dtype=np.int64)
         while rows.size:
@@ -59,7 +59,7 @@ class NodeRule:
             below = np.where(goes_left, self.left[here], self.right[here])
             node[rows] = below
             rows = rows[self.feature[below] >= 0]
-        return node
+        return self.p[node]
 
     def tree_ends(self) -> Int64:
         """Index after the last node of each tree : (n_trees,)."""
@@ -75,7 +75,7 @@ def shares(p: Float64) -> Float64:
 def from_sklearn(forest: Any) -> NodeRule:
     """Copy a fitted forest of scikit-learn into arrays."""
     trees = [estimator.tree_ for estimator in forest.estimators_]
-    return _joined(
+    return joined(
         [
             {
                 "feature": tree.feature,
@@ -106,7 +106,7 @@ def from_treelite(model: Any) -> NodeRule:
             f"The forest that came back has {n_classes} classes and leaves of the shape {shape}; expected the mean of "
             "trees whose leaves hold the share of each class: train it with device = 'cpu'."
         )
-    return _joined([_of_treelite(model.get_tree_accessor(i), n_classes) for i in range(model.num_tree)])
+    return joined([_of_treelite(model.get_tree_accessor(i), n_classes) for i in range(model.num_tree)])
 
 
 def _of_treelite(tree: Any, n_classes: int) -> dict[str, NDArray[Any]]:
@@ -133,8 +133,8 @@ def _of_treelite(tree: Any, n_classes: int) -> dict[str, NDArray[Any]]:
     }
 
 
-def _joined(trees: list[dict[str, NDArray[Any]]]) -> NodeRule:
-    """Set trees one after the other; children are numbered within all nodes."""
+def joined(trees: list[dict[str, NDArray[Any]]]) -> NodeRule:
+    """Set trees one after the other: their children, numbered within a tree, are then numbered within all nodes."""
     counts = np.array([len(tree["feature"]) for tree in trees], dtype=np.int64)
     start = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
     shift = np.repeat(start, counts)

@@ -18,7 +18,7 @@ from entropice_core.training.class_metrics import class_log_loss
 from entropice_core.training.problem import Problem, child_seed
 from entropice_core.training.results import CVResult, FoldResult, plain
 
-VERSION = "1"
+VERSION = "2"
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
