@@ -135,3 +135,11 @@ def test_a_forest_from_a_gpu_is_as_good_as_one_from_the_cpu():
         assert np.array_equal(read.predict_proba(X), fitted.predict_proba(X))
         losses.append(log_loss(y[2000:], read.predict_proba(X[2000:])[:, 1]))
     assert abs(losses[0] - losses[1]) < 0.02
+
+
+def test_a_report_says_what_auto_was(monkeypatch):
+    assert gpu.device_of({}) == gpu.device_of({"device": "cpu"}) == "cpu"
+    assert gpu.device_of({"device": "cuda"}) == "cuda"
+    for is_there, device in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(gpu, "has_cuml", lambda is_there=is_there: is_there)
+        assert gpu.device_of({"device": "auto"}) == device

@@ -67,7 +67,7 @@ def a_run(model, digest="d1" * 32, study="s1" * 32, name="logistic_regression he
         experiment="tests", dataset="model.logistic_regression", partition="healpix-6.all", name=name, digest=digest,
         study=study, study_toml="seed = 1\n", parameters={"model": "logistic_regression", "final.C": "1.0"},
         metrics={"spatial.log_loss.mean": 0.4, "seconds": 3.5, "peak_memory_mb_of_process": 500.0},
-        fold_metrics={"fold.log_loss": [0.3, 0.5, 0.4]}, tags={"dagster.run_id": "abc", "entropice.device": "cpu"},
+        fold_metrics={"fold.log_loss": [0.3, 0.5, 0.4], "fold.roc_auc": [0.8, None, 0.7]}, tags={"dagster.run_id": "abc", "entropice.device": "cpu"},
         artifacts=folder, candidates=final.candidates,
         inputs=[TrackedInput("training_set healpix-6/all", "f" * 64, "/store/training_set")],
     )  # fmt: skip
@@ -84,6 +84,8 @@ def test_a_run_is_nested_and_says_parameters_folds_data_cost_and_configuration(s
     assert run.data.tags["dagster.run_id"] == "abc" and run.data.tags["entropice.device"] == "cpu"
     history = client.get_metric_history(receipt.run_id, "fold.log_loss")
     assert [(m.step, m.value) for m in history] == [(0, 0.3), (1, 0.5), (2, 0.4)]
+    auc = client.get_metric_history(receipt.run_id, "fold.roc_auc")  # one class in the second fold: it keeps its place
+    assert [(m.step, m.value) for m in auc] == [(0, 0.8), (2, 0.7)]
     (data,) = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("training_set healpix-6/all", "f" * 36)
     assert {f.path for f in client.list_artifacts(receipt.run_id)} >= {"model.json", "arrays.npz", "reliability.png"}
