@@ -140,8 +140,9 @@ def facts(folders: dict, read: dict) -> None:
               f"sets: coverage, by class, size {sets}; W {trust['distances']['w_km']:.0f} km "
               f"gap {trust['distances']['mean_gap_km']:+.0f} km; params {cv['final']['params']}")  # fmt: skip
         print(f"    regions {regions}; cost {seconds}")
-    spreads = {m: np.mean([read[k]["spatial"]["summary"]["log_loss"]["sd"] for k in read if k[1] == m]) for _, m in read}
-    print("mean sd of log loss over folds:", {m: round(float(v), 3) for m, v in spreads.items()})
+    sd = {key: cv["spatial"]["summary"]["log_loss"]["sd"] for key, cv in read.items()}
+    means = {model: round(float(np.mean([v for k, v in sd.items() if k[1] == model])), 3) for _, model in read}
+    print("mean sd of log loss over folds:", means)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Processor time and memory of every model: one fit on rows x features, and the prediction of many cells in chunks.
 
     python benchmarks/training.py --rows 10000 --features 400 --cells 1000000 > table.md
-    python benchmarks/training.py --rows 1000000 --models espa --params '{"n_init": 1}' --cells 100000
+    python benchmarks/training.py --rows 1000000 --models espa --params '{"n_init": 1}' --cells 10000
 
-Data are made up: 400 features of which 20 tell, a quarter positive, a hundredth of the values missing, in float32 as the
-store keeps them. Each model runs in a process of its own, so that peaks of memory are its own; its parameters are the
-defaults of its module, with one thread, but for eSPA (40 boxes, 8 restarts) and what ``--params`` sets. Cells are
+Data are made up: 400 features of which 20 tell, a quarter positive, a hundredth of the values missing, in float32 as
+the store keeps them. Each model runs in a process of its own, so that peaks of memory are its own; its parameters are
+the defaults of its module, with one thread, but for eSPA (40 boxes, 8 restarts) and what ``--params`` sets. Cells are
 predicted 32,768 at a time, as maps are. A model that takes more than ``--limit`` seconds of processor time is stopped,
 and the table says so.
 """

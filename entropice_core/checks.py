@@ -328,7 +328,7 @@ def _well_calibrated(subject: Subject) -> Verdict:
 
 
 def _permuted_is_chance(subject: Subject) -> Verdict:
-    """The AUC of raw probabilities, as calibration flattens a ranking below chance; the band counts cells, not folds."""
+    """The AUC of raw probabilities, as calibration flattens a ranking below chance; the band counts cells."""
     control = json.loads((subject.folder / "cv.json").read_text(encoding="utf-8")).get("permuted")
     if control is None:
         return Verdict(True, "The study does not ask for the control with shuffled labels.")

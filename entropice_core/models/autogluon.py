@@ -1,11 +1,11 @@
 """AutoGluon (Erickson et al. 2020, arXiv:2003.06505): the rival that chooses and weighs models by itself.
 
-It trains in an interpreter of its own (``ENTROPICE_AUTOGLUON_PYTHON``), as it wants another pandas than Entropice; arrays
-go there and come back (``models.autogluon_worker``). It may use gradient boosting (LightGBM), random forests and
+It trains in an interpreter of its own (``ENTROPICE_AUTOGLUON_PYTHON``), as it wants another pandas than Entropice:
+arrays go there and come back (``models.autogluon_worker``). It may use gradient boosting (LightGBM), random forests and
 extremely randomised trees: their trees and weights come back as numbers, so that the ensemble is kept like every
-other model, is read with NumPy, and needs neither AutoGluon nor a pickle. What comes back is compared with what AutoGluon itself
-says of some rows. Its own hold-out, by which it stops and weighs, is random rows of the training rows: it flatters
-itself in there, and is judged like every other model by the spatial folds outside.
+other model, is read with NumPy, and needs neither AutoGluon nor a pickle. What comes back is compared with what
+AutoGluon itself says of some rows. Its own hold-out, by which it stops and weighs, is random rows of the training rows:
+it flatters itself in there, and is judged like every other model by the spatial folds outside.
 """
 
 import json
@@ -82,8 +82,9 @@ def interpreter() -> Path:
     """Return the interpreter that has AutoGluon; a ``ConfigError`` says how to make one."""
     named = os.environ.get(PYTHON)
     how = (
-        f'python -m venv autogluon && autogluon/bin/pip install "autogluon.tabular[lightgbm]==1.6.*", then set {PYTHON} '
-        "to autogluon/bin/python (AutoGluon 1.6 wants pandas < 2.4, Entropice pandas 3: one environment cannot hold both)"
+        f'python -m venv autogluon && autogluon/bin/pip install "autogluon.tabular[lightgbm]==1.6.*", then set '
+        f"{PYTHON} to autogluon/bin/python (AutoGluon 1.6 wants pandas < 2.4, Entropice pandas 3: one environment "
+        "cannot hold both)"
     )
     if not named:
         raise ConfigError(f"Model 'autogluon' trains in an interpreter of its own, and {PYTHON} is not set: {how}.")

@@ -1,8 +1,8 @@
 """Train with AutoGluon and write the trees of its ensemble as arrays; runs in AutoGluon's own interpreter.
 
 AutoGluon wants another pandas than Entropice, so that this file is run by path in an environment that has AutoGluon and
-need not have Entropice: it imports nothing of it. AutoGluon keeps its models as pickles, in a temporary folder that ends
-with this process; what leaves it are numbers.
+need not have Entropice: it imports nothing of it. AutoGluon keeps its models as pickles, in a temporary folder that
+ends with this process; what leaves it are numbers.
 
     python -I autogluon_worker.py given.npz settings.json trees.npz about.json
 """

@@ -67,7 +67,7 @@ class Preprocess:
 
     @classmethod
     def fit(cls, X: Matrix, feature_names: Sequence[str], *, standardise: bool) -> "Preprocess":
-        """Learn medians, and means and scales of the imputed values, from X : (n, n_features), a few columns at once."""
+        """Learn medians, and means and scales of the imputed values, from X : (n, n_features), some columns at once."""
         n_features = len(feature_names)
         median, mean, scale = np.zeros(n_features), np.zeros(n_features), np.ones(n_features)
         n_imputed, kept = np.zeros(n_features, dtype=np.int64), np.zeros(n_features, dtype=bool)
@@ -82,7 +82,7 @@ class Preprocess:
             if standardise:
                 mean[some] = np.where(varies, columns.mean(axis=1), 0.0)
                 scale[some] = np.where(varies, columns.std(axis=1), 1.0)
-            # A spread at the limit of float64 has a standard deviation of zero by rounding: nothing to learn from either.
+            # A spread at the limit of float64 has a standard deviation of zero by rounding: nothing to learn from it.
             kept[some] = varies & (scale[some] > 0)
         scale[~kept] = 1.0
         return cls(tuple(feature_names), kept, median, mean, scale, n_imputed, len(X))

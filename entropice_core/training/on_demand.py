@@ -59,6 +59,6 @@ def _in_words(found: dict[str, Any]) -> str:
         return f"Labels shuffled with seed {found['seed']}: no fold has both classes, so that nothing can be said."
     verdict = "is chance" if found["is_chance"] else "is NOT chance: look for a leak before you believe the scores"
     return (
-        f"Labels of {found['n_cells']:,} cells shuffled with seed {found['seed']}: AUC {found['mean_auc']:.3f} {verdict} "
-        f"({found['chance_low']:.3f} to {found['chance_high']:.3f})."
+        f"Labels of {found['n_cells']:,} cells shuffled with seed {found['seed']}: AUC {found['mean_auc']:.3f} "
+        f"{verdict} ({found['chance_low']:.3f} to {found['chance_high']:.3f})."
     )

@@ -105,7 +105,7 @@ class CVResult:
     y : (m,) int64, classes by the edges of the row's fold
     weight : (m,) float64, or None
     losses : (m,) float64 each, see ``FoldResult``
-    shares, climatology : (m, n_classes) float64 (climatology perhaps None), what skill compares with: that of the row's fold
+    shares, climatology : (m, n_classes) float64, climatology perhaps None: what skill compares with, of the row's fold
     n_never_tested : rows in no test set
     """
 

@@ -55,8 +55,8 @@ class TrackedRun:
     ----------
     experiment, dataset, partition, name, digest : which version of which model
     study : digest of the resolved study, which names the parent run; ``study_toml`` : the study with all its defaults
-    parameters, metrics, fold_metrics, tags : as MLflow shows them; fold metrics have the number of the fold as step, and
-        None where a score is not defined in a fold
+    parameters, metrics, fold_metrics, tags : as MLflow shows them; fold metrics have the number of the fold as step,
+        and None where a score is not defined
     candidates : parameters and scores of the search, a nested run each
     inputs : data sets
     artifacts : folder of the model

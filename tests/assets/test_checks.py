@@ -207,9 +207,7 @@ def test_the_baseline_is_not_compared_with_itself(tmp_path: Path) -> None:
     assert judge("model.prevalence", "better_than_prevalence", cv(tmp_path, spatial=scores)).passed
 
 
-@pytest.mark.parametrize(
-    ("auc", "passed"), [(0.52, True), (0.44, True), (0.57, False), (0.42, False), (None, True)]
-)
+@pytest.mark.parametrize(("auc", "passed"), [(0.52, True), (0.44, True), (0.57, False), (0.42, False), (None, True)])
 def test_shuffled_labels_that_can_be_predicted_or_are_turned_round_are_pointed_at(
     tmp_path: Path, auc: float | None, passed: bool
 ) -> None:

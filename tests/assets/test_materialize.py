@@ -227,5 +227,8 @@ def test_a_control_can_be_asked_for_in_the_launchpad_and_changes_no_result(whole
     assert event.tags["dagster/data_version"] == before["dagster/data_version"]
     form = whole.runner.defs.get_assets_def(asset_key("model.logistic_regression")).op.config_schema.as_field()
     shown = form.config_type.fields
-    assert {one.config_value for one in shown["control"].config_type.inner_type.enum_values} == {"NONE", "PERMUTED_LABELS"}
+    assert {one.config_value for one in shown["control"].config_type.inner_type.enum_values} == {
+        "NONE",
+        "PERMUTED_LABELS",
+    }
     assert all(shown[name].description for name in ("force", "control", "control_seed"))

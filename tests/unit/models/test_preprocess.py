@@ -121,10 +121,10 @@ def test_float32_and_blocks_of_rows_and_columns_change_no_bit(monkeypatch, stand
     if standardise:
         expected = np.column_stack([(column - column.mean()) / column.std() for column in columns])
     monkeypatch.setattr(preprocess, "ROWS", 64)
-    for given in (X, wide):
-        prepare = Preprocess.fit(given, names, standardise=standardise)
-        prepared = prepare.transform(given)
-        narrow = given is X and not standardise  # trees compare in float32 anyway
+    for rows in (X, wide):
+        prepare = Preprocess.fit(rows, names, standardise=standardise)
+        prepared = prepare.transform(rows)
+        narrow = rows is X and not standardise  # trees compare in float32 anyway
         assert prepared.dtype == (np.float32 if narrow else np.float64)
         assert np.array_equal(prepared, expected.astype(prepared.dtype))
 

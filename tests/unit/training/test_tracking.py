@@ -67,7 +67,8 @@ def a_run(model, digest="d1" * 32, study="s1" * 32, name="logistic_regression he
         experiment="tests", dataset="model.logistic_regression", partition="healpix-6.all", name=name, digest=digest,
         study=study, study_toml="seed = 1\n", parameters={"model": "logistic_regression", "final.C": "1.0"},
         metrics={"spatial.log_loss.mean": 0.4, "seconds": 3.5, "peak_memory_mb_of_process": 500.0},
-        fold_metrics={"fold.log_loss": [0.3, 0.5, 0.4], "fold.roc_auc": [0.8, None, 0.7]}, tags={"dagster.run_id": "abc", "entropice.device": "cpu"},
+        fold_metrics={"fold.log_loss": [0.3, 0.5, 0.4], "fold.roc_auc": [0.8, None, 0.7]},
+        tags={"dagster.run_id": "abc", "entropice.device": "cpu"},
         artifacts=folder, candidates=final.candidates,
         inputs=[TrackedInput("training_set healpix-6/all", "f" * 64, "/store/training_set")],
     )  # fmt: skip
