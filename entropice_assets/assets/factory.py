@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from enum import Enum
+from typing import cast
 
 import dagster as dg
 from pydantic import Field
@@ -110,13 +111,13 @@ def make_asset(product: Product, graph: Graph, partitions: StudyPartitions) -> d
         config: form,  # type: ignore[valid-type]
         entropice: EntropiceResource,
     ) -> Iterator[dg.MaterializeResult[None]]:
-        parts: dict[str | None, Part] = {}
+        asked, parts = cast(BuildConfig, config), dict[str | None, Part]()
         with as_failure():
             study = entropice.context(context.log.info, partitions.study, entropice.run_tags(context.run.run_id))
         for key in requested(context):
             with as_failure():
-                outcome = materialize(study, graph, product, to_partition(product, key), config.force)
-                parts[key] = finish(study, controlled(study, outcome, config))
+                outcome = materialize(study, graph, product, to_partition(product, key), asked.force)
+                parts[key] = finish(study, controlled(study, outcome, asked))
             log_finished(context, key, parts[key])
         yield to_result(product, parts)
         log_again(context, parts)

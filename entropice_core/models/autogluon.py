@@ -96,7 +96,7 @@ def interpreter() -> Path:
 def _learner(params: Params, seed: int) -> Callable[[Matrix, Int64, Float64 | None], EnsembleRule]:
     def learn(prepared: Matrix, y: Int64, sample_weight: Float64 | None) -> EnsembleRule:
         X = prepared.astype(np.float32, copy=False)
-        given = {"X": X, "y": y, **({} if sample_weight is None else {"weight": sample_weight})}
+        given: Arrays = {"X": X, "y": y, **({} if sample_weight is None else {"weight": sample_weight})}
         own = {"RF": {"n_estimators": params.n_estimators}, "XT": {"n_estimators": params.n_estimators}, "GBM": {}}
         wanted = {
             "n_classes": int(y.max()) + 1,
