@@ -84,7 +84,8 @@ def _schema(columns: list[Column]) -> dg.TableSchema:
 
 def _tracking(extra: Mapping[str, Any]) -> Metadata:
     """Link a model to its MLflow run: an address where there is a server, the id in any case."""
-    found = {name: to_metadata(extra[name]) for name in ("mlflow_run_id", "tracking_problem") if extra.get(name)}
+    names = ("mlflow_run_id", "tracking_problem", "permuted_labels_again")
+    found = {name: to_metadata(extra[name]) for name in names if extra.get(name)}
     server = str(extra.get("tracking_uri", ""))
     if server.startswith("http") and extra.get("mlflow_path"):
         found["mlflow_run"] = dg.MetadataValue.url(f"{server.rstrip('/')}/{extra['mlflow_path']}")

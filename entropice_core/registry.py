@@ -54,6 +54,7 @@ MODELS = Registry(
         "knn": "entropice_core.models.knn",
         "xgboost": "entropice_core.models.xgboost",
         "espa": "entropice_core.models.espa",
+        "autogluon": "entropice_core.models.autogluon",
     },
 )
 

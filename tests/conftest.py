@@ -18,8 +18,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, (is_met, reason) in needs.items():
             if item.get_closest_marker(marker) and not is_met:
                 item.add_marker(pytest.mark.skip(reason=reason))
+        spec = getattr(item, "callspec", None)
+        if spec is not None and "autogluon" in spec.params.values() and not AUTOGLUON:
+            item.add_marker(pytest.mark.skip(reason="ENTROPICE_AUTOGLUON_PYTHON names no interpreter with AutoGluon"))
 
 
+AUTOGLUON = os.environ.get("ENTROPICE_AUTOGLUON_PYTHON")
 NAMED = os.environ.get("ENTROPICE_DATA")  # read once: tests of assets take the variables away while they run
 
 

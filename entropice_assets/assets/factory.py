@@ -6,6 +6,9 @@ asset is made from, its code version and its partitions are read from the produc
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from enum import Enum
+from typing import cast
 
 import dagster as dg
 from pydantic import Field
@@ -19,8 +22,9 @@ from entropice_assets.partitions import StudyPartitions, requested, to_partition
 from entropice_assets.provenance import log_again, log_finished
 from entropice_assets.resources import EntropiceResource
 from entropice_assets.results import Part, finish, to_result
-from entropice_core.pipeline.product import Product
-from entropice_core.pipeline.run import Graph, materialize
+from entropice_core.pipeline.product import Context, Product
+from entropice_core.pipeline.run import Graph, Outcome, materialize
+from entropice_core.pipeline.steps import permuted_again
 
 KINDS = {
     "cells": {"zarr"},
@@ -58,6 +62,24 @@ class BuildConfig(dg.Config):
     force: bool = Field(default=False, description="Build again, also what is current.")
 
 
+class Control(Enum):
+    """What may be run on a model once more, beside what the study asks for."""
+
+    NONE = "none"
+    PERMUTED_LABELS = "permuted_labels"
+
+
+class TrainConfig(BuildConfig):
+    """What can be asked for when a model is trained. What it learns stands in the study, and nowhere else."""
+
+    control: Control = Field(
+        default=Control.NONE,
+        description="PERMUTED_LABELS: afterwards shuffle the labels among the cells and train again, with the chosen "
+        "parameters on the same folds. The AUC must be chance. It is shown with the run and changes no result.",
+    )
+    control_seed: int = Field(default=1, ge=0, description="Another seed shuffles otherwise.")
+
+
 def make_room(room: str, graph: Graph, partitions: StudyPartitions) -> list[dg.AssetsDefinition]:
     """Make the assets of one room of the science, in the order of the pipeline."""
     return [make_asset(product, graph, partitions) for product in graph.values() if product.group == room]
@@ -66,6 +88,7 @@ def make_room(room: str, graph: Graph, partitions: StudyPartitions) -> list[dg.A
 def make_asset(product: Product, graph: Graph, partitions: StudyPartitions) -> dg.AssetsDefinition:
     """Make the asset that brings the partitions of one product up to date."""
     split = partitions.of(product.dimensions)
+    form = TrainConfig if product.kind == "model" else BuildConfig
     fetched = fetched_for(product, partitions.study)
 
     @dg.asset(
@@ -84,20 +107,31 @@ def make_asset(product: Product, graph: Graph, partitions: StudyPartitions) -> d
         pool=pool_of(product),
     )
     def build(
-        context: dg.AssetExecutionContext, config: BuildConfig, entropice: EntropiceResource
+        context: dg.AssetExecutionContext,
+        config: form,  # type: ignore[valid-type]
+        entropice: EntropiceResource,
     ) -> Iterator[dg.MaterializeResult[None]]:
-        parts: dict[str | None, Part] = {}
+        asked, parts = cast(BuildConfig, config), dict[str | None, Part]()
         with as_failure():
             study = entropice.context(context.log.info, partitions.study, entropice.run_tags(context.run.run_id))
         for key in requested(context):
             with as_failure():
-                outcome = materialize(study, graph, product, to_partition(product, key), config.force)
-                parts[key] = finish(study, outcome)
+                outcome = materialize(study, graph, product, to_partition(product, key), asked.force)
+                parts[key] = finish(study, controlled(study, outcome, asked))
             log_finished(context, key, parts[key])
         yield to_result(product, parts)
         log_again(context, parts)
 
     return build
+
+
+def controlled(study: Context, outcome: Outcome, config: BuildConfig) -> Outcome:
+    """Run the control that was asked for, and let the outcome tell what it found."""
+    if not isinstance(config, TrainConfig) or config.control is Control.NONE:
+        return outcome
+    name = outcome.product.dataset.partition(".")[2]
+    found = permuted_again(name, study, outcome.partition, config.control_seed)
+    return replace(outcome, extra={**outcome.extra, "permuted_labels_again": found["sentence"]})
 
 
 def needs_of(product: Product) -> dict[str, float]:

@@ -14,9 +14,6 @@ MAX_ECE = 0.1
 COVERAGE_SLACK = 0.05
 """Conformal sets may hold the truth this much less often than promised, on average over held-out folds."""
 
-CHANCE_SD = 2.0
-"""The AUC of shuffled labels may lie this many standard errors of its folds from 0.5, and always within 0.05."""
-
 
 def _rows_unique(subject: Subject) -> Verdict:
     ids, year = subject.dataset["cell_ids"].values, subject.dataset["year"].values
@@ -71,17 +68,16 @@ def _well_calibrated(subject: Subject) -> Verdict:
 
 
 def _permuted_is_chance(subject: Subject) -> Verdict:
-    summary = _summaries(subject, "permuted")
-    if summary is None:
+    """The AUC of raw probabilities, as calibration flattens a ranking below chance; the band counts cells."""
+    control = json.loads((subject.folder / "cv.json").read_text(encoding="utf-8")).get("permuted")
+    if control is None:
         return Verdict(True, "The study does not ask for the control with shuffled labels.")
-    entry = summary.get("roc_auc") or {}
-    auc, sd = _number(entry.get("mean")), _number(entry.get("sd"))
-    folds = _number(entry.get("n_folds_defined", entry.get("n_folds"))) or 1.0
+    auc, low, high = (_number(control[name]) for name in ("mean_auc", "chance_low", "chance_high"))
     if not np.isfinite(auc):
         return Verdict(True, "No fold of the shuffled labels has both classes: nothing can be said.")
-    allowed = max(0.05, CHANCE_SD * (sd if np.isfinite(sd) else 0.0) / folds**0.5)
-    sentence = f"AUC {auc:.3f} with shuffled labels; chance is 0.5 ± {allowed:.3f}."
-    return Verdict(abs(auc - 0.5) <= allowed, sentence, {"permuted_auc": round(auc, 6), "allowed": round(allowed, 6)})
+    sentence = f"AUC {auc:.3f} with shuffled labels; chance is {low:.3f} to {high:.3f}."
+    numbers = {"permuted_auc": round(auc, 6), "chance_low": round(low, 6), "chance_high": round(high, 6)}
+    return Verdict(low <= auc <= high, sentence, numbers)
 
 
 def _sets_cover(subject: Subject) -> Verdict:

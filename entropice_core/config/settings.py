@@ -37,6 +37,7 @@ class Settings(Strict):
         """Read the variables; an ENTROPICE_* name that means nothing is an error, as it is a typo."""
         env = dict(os.environ if environ is None else environ)
         known = {"HOME", "DATA", "STUDY", "TRACKING_URI", "COMPUTE", "ALERT_URL", "STORE", "DAGSTER_URL", "CRASH_AT"}
+        known |= {"AUTOGLUON_PYTHON"}  # read by the model, wherever it trains
         for name in env:
             if name.startswith("ENTROPICE_") and name.removeprefix("ENTROPICE_") not in known:
                 hint = nearest_hint(name, [f"ENTROPICE_{k}" for k in sorted(known)])

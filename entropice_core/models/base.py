@@ -17,10 +17,14 @@ from entropice_core.errors import ConfigError, SchemaError, TrainingError, neare
 from entropice_core.registry import MODELS
 
 Float64 = NDArray[np.float64]
+Matrix = NDArray[Any]
+"""Features : (n, n_features), float32 or float64."""
 Int64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 Arrays = dict[str, NDArray[Any]]
 ParamsT = TypeVar("ParamsT", bound=Strict)
+ROWS = 32_768
+"""Rows that are looked at together: 100 MB of 400 features."""
 
 
 class Predictor(Protocol):
@@ -112,15 +116,21 @@ def check_params(model: str, schema: type[ParamsT], params: Mapping[str, Any]) -
         raise ConfigError(f"Model {model!r} cannot take these parameters: {problems}.") from error
 
 
-def check_matrix(X: ArrayLike, feature_names: Sequence[str]) -> Float64:
-    """Return X as float64; NaN is a missing value, an infinity is an error that names the feature."""
-    matrix = np.ascontiguousarray(np.asarray(X, dtype=np.float64))
+def check_matrix(X: ArrayLike, feature_names: Sequence[str]) -> Matrix:
+    """Return X as it is where it is float32, as the store keeps features, and else as float64.
+
+    NaN is a missing value, an infinity is an error that names the feature.
+    """
+    given = np.asarray(X)
+    matrix = np.ascontiguousarray(given, dtype=np.float32 if given.dtype == np.float32 else np.float64)
     if matrix.ndim != 2 or matrix.shape[1] != len(feature_names):
         raise SchemaError(
             f"The feature matrix has shape {matrix.shape}; expected (n, {len(feature_names)}), one column for each of "
             f"{_shorten(feature_names)}: assemble the features in the order of the model."
         )
-    infinite = np.isinf(matrix).any(axis=0)
+    infinite = np.zeros(len(feature_names), dtype=bool)
+    for start in range(0, len(matrix), ROWS):  # a mask of all rows at once would be a quarter of X once more
+        infinite |= np.isinf(matrix[start : start + ROWS]).any(axis=0)
     if infinite.any():
         names = [feature_names[int(i)] for i in np.flatnonzero(infinite)]
         raise SchemaError(

@@ -5,9 +5,11 @@ GPU is kept in the same arrays and is read with NumPy: where it was trained is i
 
 What is promised: logistic regression finds the same minimum (probabilities within 1e-4), nearest neighbours are the
 same rows (within 1e-6, ties apart), a forest draws other random numbers and is another forest of the same skill (mean
-log loss within 0.02 nat). ``tests/unit/models/test_gpu.py`` checks that where there is a GPU.
+log loss within 0.02 nat). ``tests/unit/models/test_rivals.py`` checks that where there is a GPU; it has not run on one
+yet. What stands between cuML's forest and our arrays is tested everywhere (``test_forest_from_elsewhere.py``).
 """
 
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -28,6 +30,12 @@ def is_on_gpu(device: Device, model: str) -> bool:
             "entropice[gpu] on a machine with a GPU, or take device = 'cpu' or 'auto'."
         )
     return is_there
+
+
+def device_of(params: Mapping[str, Any]) -> str:
+    """Say on what a model with these parameters trains here: what "auto" means, and "cpu" where nothing is said."""
+    device = str(params.get("device", "cpu"))
+    return ("cuda" if has_cuml() else "cpu") if device == "auto" else device
 
 
 def has_cuml() -> bool:

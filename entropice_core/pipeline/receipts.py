@@ -129,19 +129,18 @@ def _parameters(model: str, context: Context, partition: Partition, cv: Mapping[
 def _metrics(cv: Mapping[str, Any]) -> dict[str, float]:
     found = {"rows": float(cv["rows"]), "positives": float(cv["positives"])}
     for kind in KINDS:
-        for metric, entry in ((cv.get(kind) or {}).get("summary") or {}).items():
+        part = "summary_raw" if kind == "permuted" else "summary"  # calibration flattens an AUC below 1/2
+        for metric, entry in ((cv.get(kind) or {}).get(part) or {}).items():
             if metric in METRICS and entry["mean"] is not None:
                 found[f"{kind}.{metric}.mean"] = entry["mean"]
                 found |= {} if entry["sd"] is None else {f"{kind}.{metric}.sd": entry["sd"]}
     return found
 
 
-def _fold_metrics(cv: Mapping[str, Any]) -> dict[str, list[float]]:
-    folds = cv["spatial"]["folds"]
-    return {
-        f"fold.{metric}": [fold["metrics"][metric] for fold in folds if fold["metrics"].get(metric) is not None]
-        for metric in METRICS
-    }
+def _fold_metrics(cv: Mapping[str, Any]) -> dict[str, list[float | None]]:
+    """Give the scores of each fold; None keeps the place of a fold in which a score is not defined."""
+    folds = [fold["metrics"] for fold in cv["spatial"]["folds"]]
+    return {f"fold.{metric}": [fold.get(metric) for fold in folds] for metric in METRICS}
 
 
 def _tags(manifest: Manifest) -> dict[str, str]:

@@ -145,6 +145,16 @@ def model(name: str, context: Context, partition: Partition, folder: Path) -> Bu
     return Built(folder, counts={**summary, **trust}, volatile=(COST,))
 
 
+def permuted_again(name: str, context: Context, partition: Partition, seed: int) -> dict[str, Any]:
+    """Run the permuted-label control of a trained model again; nothing is published."""
+    from entropice_core.training.on_demand import permute_again
+    from entropice_core.training.persist import load_model
+
+    trained = load_model(context.store.path(f"model.{name}", partition))
+    table = context.open("training_set", partition).load()
+    return permute_again(name, context.study, context.grid(partition), table, trained, seed)
+
+
 def track_model(name: str, context: Context, partition: Partition) -> dict[str, Any]:
     """Record the training run in MLflow, once."""
     from entropice_core.pipeline.receipts import track

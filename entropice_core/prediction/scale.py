@@ -79,7 +79,7 @@ def predict_chunk(chunk: Chunk) -> Arrays:
     parts = {name: read_dataset(folder).isel(rows) for name, folder in chunk.sources}
     features = assemble(read_dataset(chunk.cells).isel(rows), parts)
     check_features(model, chunk.grid, features)
-    return predict_rows(model, trust, features["features"].values.astype(np.float64), tree)
+    return predict_rows(model, trust, features["features"].values, tree)
 
 
 @lru_cache(maxsize=2)

@@ -20,7 +20,7 @@ from entropice_core.applicability.trust import blocks_of
 from entropice_core.config import Study
 from entropice_core.dataset.folds import Fold
 from entropice_core.grids.base import Grid
-from entropice_core.models.base import Estimator
+from entropice_core.models.base import Estimator, Matrix
 from entropice_core.models.preprocess import PreparedClassifier
 from entropice_core.plots.files import write_figure
 from entropice_core.plots.proxies import proxies
@@ -168,7 +168,7 @@ def shuffle_within(groups: Int64, rng: np.random.Generator) -> Int64:
     return order
 
 
-def _constant_in_blocks(X: Float64, blocks: Int64, names: Sequence[str]) -> list[str]:
+def _constant_in_blocks(X: Matrix, blocks: Int64, names: Sequence[str]) -> list[str]:
     """Name the features that are the same all over every block: shuffling within blocks says nothing about them."""
     order = np.argsort(blocks, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(blocks[order]) > 0])

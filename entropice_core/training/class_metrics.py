@@ -36,8 +36,8 @@ def score_forecast(
     y : (n,) classes, 0 to n_classes - 1
     p : (n, n_classes) float64, rows sum to 1
     sample_weight : (n,) float64, optional
-    shares : (n_classes,) float64, optional
-        Shares of the classes among the training rows: the forecast that skill compares with.
+    shares : (n_classes,) or (n, n_classes) float64, optional
+        Shares of the classes among the training rows (of each row's fold): the forecast that skill compares with.
     climatology : (n, n_classes) float64, optional
         A static forecast to compare with.
 
@@ -54,7 +54,7 @@ def score_forecast(
     rates = None if shares is None else np.asarray(shares, dtype=np.float64)
     static = None if climatology is None else np.asarray(climatology, dtype=np.float64)
     if n_classes == 2:
-        base = None if rates is None else float(rates[1])
+        base = None if rates is None else rates[..., 1]
         return score(y, probability[:, 1], sample_weight, base_rate=base, climatology=_second(static))
     labels, weight = _checked(y, probability, sample_weight)
     own = np.array([weight[labels == k].sum() for k in range(n_classes)]) / weight.sum()
@@ -84,9 +84,9 @@ def class_shares(y: Int64, n_classes: int, weight: Float64 | None) -> Float64:
 
 
 def _many(y: Int64, p: Float64, weight: Float64, shares: Float64, climatology: Float64 | None) -> Scores:
-    each = [score(y == k, p[:, k], weight, base_rate=float(shares[k])) for k in range(len(shares))]
+    each = [score(y == k, p[:, k], weight, base_rate=shares[..., k]) for k in range(p.shape[1])]
     overall = _proper(y, p, weight)
-    baseline = _proper(y, np.tile(shares, (y.size, 1)), weight)
+    baseline = _proper(y, np.broadcast_to(shares, p.shape), weight)
     scores: Scores = {
         "n": float(y.size),
         "n_positive": float((y > 0).sum()),
@@ -95,7 +95,7 @@ def _many(y: Int64, p: Float64, weight: Float64, shares: Float64, climatology: F
         **overall,
         **{name: float(sum(one[name] for one in each)) for name in SUMS},
         **{name: _mean([one[name] for one in each]) for name in MACRO},
-        "balanced_accuracy": _balanced(y, np.argmax(p / np.maximum(shares, EPSILON), axis=1), weight, len(shares)),
+        "balanced_accuracy": _balanced(y, np.argmax(p / np.maximum(shares, EPSILON), axis=1), weight, p.shape[1]),
     }
     references: Mapping[str, Scores | None] = {
         "": baseline,

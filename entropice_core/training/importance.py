@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from entropice_core.errors import SchemaError
+from entropice_core.models.base import Matrix
 from entropice_core.training.class_metrics import class_log_loss
 from entropice_core.training.problem import Problem, child_seed
 from entropice_core.training.results import CVResult, FoldResult, plain
 
-VERSION = "1"
+VERSION = "2"
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
@@ -139,17 +140,17 @@ def _over_folds(
     increase = np.empty((len(cv.folds), n_repeats, len(names)))
     for i, fold in enumerate(cv.folds):
         X = problem.X[fold.test]
-        base = class_log_loss(fold.y, fold.proba)
+        base = class_log_loss(fold.y, fold.proba, fold.weight)
         for j, name in enumerate(names):
             rng = np.random.default_rng(child_seed(seed, "importance", fold.name, name))
             increase[i, :, j] = [_shuffled_loss(fold, X, columns[j], rng) - base for _ in range(n_repeats)]
     return Importance(tuple(names), increase)
 
 
-def _shuffled_loss(fold: FoldResult, X: Float64, columns: Int64, rng: np.random.Generator) -> float:
+def _shuffled_loss(fold: FoldResult, X: Matrix, columns: Int64, rng: np.random.Generator) -> float:
     shuffled = X.copy()
     shuffled[:, columns] = X[rng.permutation(len(X))][:, columns]
-    return class_log_loss(fold.y, fold.predict(shuffled))
+    return class_log_loss(fold.y, fold.predict(shuffled), fold.weight)
 
 
 def _spread(values: Float64) -> float:

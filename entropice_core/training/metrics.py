@@ -24,7 +24,7 @@ def score(
     p: npt.ArrayLike,
     sample_weight: npt.ArrayLike | None = None,
     *,
-    base_rate: float | None = None,
+    base_rate: npt.ArrayLike | None = None,
     climatology: npt.ArrayLike | None = None,
 ) -> Scores:
     """Score the probabilities of one set of rows.
@@ -34,9 +34,10 @@ def score(
     y : (n,) of 0 and 1
     p : (n,) float64 in [0, 1], probability of 1
     sample_weight : (n,) float64, optional
-    base_rate : float, optional
-        Prevalence of the training rows: the forecast that ``brier_skill`` and ``log_loss_skill`` compare with, and
-        the threshold of ``balanced_accuracy``, ``f1`` and ``f2``. Without it the prevalence of these rows is taken.
+    base_rate : float or (n,) float64, optional
+        Prevalence of the training rows (of each row's fold): the forecast that ``brier_skill`` and ``log_loss_skill``
+        compare with, and the threshold of ``balanced_accuracy``, ``f1`` and ``f2``. Without it the prevalence of these
+        rows is taken, which no forecaster could have known.
     climatology : (n,) float64, optional
         A static forecast (``training.climatology``) that ``climatology_brier_skill`` and
         ``climatology_log_loss_skill`` compare with; without it they are left out.
@@ -60,8 +61,7 @@ def score(
     labels, probability, weight = _checked(y, p, sample_weight)
     total = weight.sum()
     prevalence = float(weight @ labels / total)
-    rate = prevalence if base_rate is None else float(base_rate)
-    baseline = np.full_like(probability, rate)
+    rate = np.broadcast_to(prevalence if base_rate is None else np.asarray(base_rate, dtype=np.float64), labels.shape)
     brier, loss = _brier(labels, probability, weight), log_loss(labels, probability, weight)
     scores: Scores = {
         "n": float(labels.size),
@@ -76,8 +76,8 @@ def score(
         "balanced_accuracy": _balanced_accuracy(labels, probability, weight, rate),
         "f1": _f_beta(labels, probability, weight, rate, 1.0),
         "f2": _f_beta(labels, probability, weight, rate, 2.0),
-        "brier_skill": _skill(brier, _brier(labels, baseline, weight)),
-        "log_loss_skill": _skill(loss, log_loss(labels, baseline, weight)),
+        "brier_skill": _skill(brier, _brier(labels, rate, weight)),
+        "log_loss_skill": _skill(loss, log_loss(labels, rate, weight)),
     }
     if climatology is not None:
         static = np.asarray(climatology, dtype=np.float64)
@@ -226,7 +226,7 @@ def _average_precision(labels: Float64, probability: Float64, weight: Float64) -
     return float((positive[::-1][is_claimed] * found[is_claimed] / claimed[is_claimed]).sum() / positive.sum())
 
 
-def _balanced_accuracy(labels: Float64, probability: Float64, weight: Float64, threshold: float) -> float:
+def _balanced_accuracy(labels: Float64, probability: Float64, weight: Float64, threshold: Float64) -> float:
     claims = probability >= threshold
     of_positive, of_negative = weight * labels, weight * (1 - labels)
     if of_positive.sum() <= 0 or of_negative.sum() <= 0:
@@ -234,7 +234,7 @@ def _balanced_accuracy(labels: Float64, probability: Float64, weight: Float64, t
     return float((of_positive @ claims / of_positive.sum() + of_negative @ ~claims / of_negative.sum()) / 2)
 
 
-def _f_beta(labels: Float64, probability: Float64, weight: Float64, threshold: float, beta: float) -> float:
+def _f_beta(labels: Float64, probability: Float64, weight: Float64, threshold: Float64, beta: float) -> float:
     """Return (1 + b2) hits / ((1 + b2) hits + b2 misses + false alarms) (van Rijsbergen 1979)."""
     claims = probability >= threshold
     positive = weight * labels

@@ -20,7 +20,7 @@ from entropice_core.training.problem import Params, Problem, Progress, Steps, ch
 from entropice_core.training.results import CVResult, FinalModel, FoldResult
 from entropice_core.training.search import choose, fit_rows, n_fits, needs_folds
 
-VERSION = "2"
+VERSION = "3"
 
 
 def nested_cv(
@@ -123,6 +123,8 @@ def _outer_fold(
         proba=proba,
         weight=weight,
         losses=losses,
+        shares=np.tile(shares, (y_test.size, 1)),
+        climatology=climatology,
         fitted=fitted,
     )
 
@@ -131,6 +133,7 @@ def _collect(results: list[FoldResult], n_rows: int) -> CVResult:
     """Join the test rows of all folds, ascending."""
     row = np.concatenate([result.test for result in results])
     order = np.argsort(row, kind="stable")
+    static = [result.climatology for result in results if result.climatology is not None]
     return CVResult(
         folds=results,
         row=row[order],
@@ -140,5 +143,7 @@ def _collect(results: list[FoldResult], n_rows: int) -> CVResult:
         y=np.concatenate([r.y for r in results])[order],
         weight=None if results[0].weight is None else np.concatenate([r.weight for r in results])[order],
         losses={name: np.concatenate([r.losses[name] for r in results])[order] for name in results[0].losses},
+        shares=np.concatenate([r.shares for r in results])[order],
+        climatology=np.concatenate(static)[order] if static else None,
         n_never_tested=n_rows - int(np.unique(row).size),
     )

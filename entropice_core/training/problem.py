@@ -15,7 +15,7 @@ from entropice_core.config import ModelConfig, TargetConfig
 from entropice_core.dataset.classes import ClassEdges, Rule, learn_classes
 from entropice_core.dataset.folds import Fold
 from entropice_core.errors import SchemaError, TrainingError
-from entropice_core.models.base import ModelModule
+from entropice_core.models.base import Matrix, ModelModule
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -43,7 +43,7 @@ class Problem:
     ----------
     module : model module of ``entropice_core.models``
     config : its fixed parameters and its search
-    X : (n, n_features) float64, NaN = missing
+    X : (n, n_features) float32 or float64, NaN = missing
     density : (n,) float64, m2 m-2, all finite
     target : which densities or counts make which class
     feature_names : names of the columns of X
@@ -55,7 +55,7 @@ class Problem:
 
     module: ModelModule
     config: ModelConfig
-    X: Float64
+    X: Matrix
     density: Float64
     target: TargetConfig
     feature_names: tuple[str, ...]

@@ -33,6 +33,8 @@ class FoldResult:
     proba_raw, proba : (n_test, n_classes) float64, before and after calibration
     weight : (n_test,) float64, or None
     losses : -log P(what happened) of each test row (n_test,): of the model, of the prevalence, of the climatology
+    shares : (n_test, n_classes) float64, shares of the classes among the training rows, the same for all test rows
+    climatology : (n_test, n_classes) float64, the static forecast, or None
     n_unseen : fits on inner folds whose training rows lacked a class
     fitted : stays in memory only, for importances
     """
@@ -58,6 +60,8 @@ class FoldResult:
     proba: Float64 = field(repr=False)
     weight: Float64 | None = field(repr=False)
     losses: dict[str, Float64] = field(repr=False)
+    shares: Float64 = field(repr=False)
+    climatology: Float64 | None = field(repr=False)
     fitted: Estimator = field(repr=False)
 
     @property
@@ -101,6 +105,7 @@ class CVResult:
     y : (m,) int64, classes by the edges of the row's fold
     weight : (m,) float64, or None
     losses : (m,) float64 each, see ``FoldResult``
+    shares, climatology : (m, n_classes) float64, climatology perhaps None: what skill compares with, of the row's fold
     n_never_tested : rows in no test set
     """
 
@@ -112,6 +117,8 @@ class CVResult:
     y: Int64
     weight: Float64 | None
     losses: dict[str, Float64]
+    shares: Float64
+    climatology: Float64 | None
     n_never_tested: int
 
     @property
@@ -133,13 +140,16 @@ class CVResult:
 
         Folds have different prevalences; pooled scores mix skill within folds and between them: report both.
         """
-        kinds = {"raw": self.proba_raw, "calibrated": self.proba}
-        return {kind: score_forecast(self.y, p, self.weight) for kind, p in kinds.items()}
+        everywhere = np.ones(self.y.size, dtype=bool)
+        return {"raw": self._scores(everywhere, self.proba_raw), "calibrated": self.scores_of(everywhere)}
 
     def scores_of(self, rows: npt.NDArray[np.bool_]) -> Scores:
         """Return the scores of some of the tested rows, (m,) bool, after calibration."""
-        weight = None if self.weight is None else self.weight[rows]
-        return score_forecast(self.y[rows], self.proba[rows], weight)
+        return self._scores(rows, self.proba)
+
+    def _scores(self, rows: npt.NDArray[np.bool_], proba: Float64) -> Scores:
+        weight, static = (None if part is None else part[rows] for part in (self.weight, self.climatology))
+        return score_forecast(self.y[rows], proba[rows], weight, shares=self.shares[rows], climatology=static)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a report needs as JSON-able values; undefined scores are None."""

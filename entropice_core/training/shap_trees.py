@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from entropice_core.errors import SchemaError
 from entropice_core.features.kernels import compiled
+from entropice_core.models.forest import NodeRule
 from entropice_core.models.preprocess import PreparedClassifier
 
 VERSION = "1"
@@ -181,23 +182,25 @@ _walk: Callable[..., None] = compiled(_walk_tree)
 
 
 def _forest(rule: Any, prepared: Float64) -> Explanation:
-    """Explain a random forest of scikit-learn in units of probability."""
+    """Explain a random forest in units of probability."""
     values = prepared.astype(np.float32).astype(np.float64)  # its trees compare in float32
-    trees = [estimator.tree_ for estimator in rule.forest.estimators_]
-    found = []
-    for tree in trees:
-        outputs = tree.value[:, 0, :]
-        nodes = Tree(
-            feature=np.where(tree.children_left < 0, -1, tree.feature).astype(np.int64),
-            threshold=tree.threshold.astype(np.float64),
-            left=tree.children_left.astype(np.int64),
-            right=tree.children_right.astype(np.int64),
-            cover=tree.weighted_n_node_samples.astype(np.float64),
-            value=(outputs[:, 1:] if outputs.shape[1] == 2 else outputs).astype(np.float64),
+    nodes: NodeRule = rule.nodes
+    if nodes.cover is None:
+        raise SchemaError("A stored forest does not know how many rows each node had: explain it after training.")
+    outputs, found = nodes.p[:, 1:] if nodes.p.shape[1] == 2 else nodes.p, []
+    for start, end in zip(nodes.tree_start.tolist(), nodes.tree_ends().tolist(), strict=True):
+        part = slice(start, end)
+        tree = Tree(
+            feature=nodes.feature[part],
+            threshold=nodes.threshold[part],
+            left=nodes.left[part] - start,
+            right=nodes.right[part] - start,
+            cover=nodes.cover[part],
+            value=outputs[part],
         )
-        found.append(explain_tree(nodes, values))
+        found.append(explain_tree(tree, values))
     values_of, expected_of = zip(*found, strict=True)
-    return Explanation(sum(values_of) / len(trees), sum(expected_of) / len(trees), "probability")
+    return Explanation(sum(values_of) / len(found), sum(expected_of) / len(found), "probability")
 
 
 def _booster(rule: Any, prepared: Float64) -> Explanation:

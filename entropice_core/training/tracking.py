@@ -55,7 +55,8 @@ class TrackedRun:
     ----------
     experiment, dataset, partition, name, digest : which version of which model
     study : digest of the resolved study, which names the parent run; ``study_toml`` : the study with all its defaults
-    parameters, metrics, fold_metrics, tags : as MLflow shows them; fold metrics have the number of the fold as step
+    parameters, metrics, fold_metrics, tags : as MLflow shows them; fold metrics have the number of the fold as step,
+        and None where a score is not defined
     candidates : parameters and scores of the search, a nested run each
     inputs : data sets
     artifacts : folder of the model
@@ -70,7 +71,7 @@ class TrackedRun:
     study_toml: str
     parameters: Mapping[str, str]
     metrics: Mapping[str, float]
-    fold_metrics: Mapping[str, list[float]]
+    fold_metrics: Mapping[str, Sequence[float | None]]
     tags: Mapping[str, str]
     artifacts: Path
     candidates: Sequence[Mapping[str, Any]] = ()
@@ -358,7 +359,7 @@ def _log(client: Any, experiment_id: str, run: TrackedRun, tracking_uri: str) ->
     parent = _study_run(client, experiment_id, run)
     tags = {**run.tags, "entropice.digest": run.digest, PARENT: parent, KIND: "model"}
     with _new_run(client, experiment_id, run.name, tags) as run_id:
-        folds = [(k, v, i) for k, vs in run.fold_metrics.items() for i, v in enumerate(vs)]
+        folds = [(k, v, i) for k, vs in run.fold_metrics.items() for i, v in enumerate(vs) if v is not None]
         _log_numbers(client, run_id, run.parameters, [(k, v, 0) for k, v in run.metrics.items()] + folds)
         _log_inputs(client, run_id, run.inputs)
         client.log_artifacts(run_id, str(run.artifacts))

@@ -21,6 +21,7 @@ from entropice_core.dataset.folds import Fold
 from entropice_core.grids.base import Grid
 from entropice_core.labels.uncertainty import training_weights
 from entropice_core.models.base import load_module
+from entropice_core.models.gpu import device_of
 from entropice_core.training.controls import permuted_labels, random_cv
 from entropice_core.training.cost import Clock
 from entropice_core.training.figures import draw_importance, draw_precision_recall, draw_reliability, draw_search
@@ -85,7 +86,7 @@ def train_model(
     importances = measure_importances(problem, cv, sources, study.training.importance_repeats, seed)
     report = _report(name, study, grid, problem, folds, cv, final, controls)
     _write(folder, name, study, table, report, cv, final, importances)
-    _write_json(folder / COST, clock.stop(str(final.params.get("device", "cpu"))))
+    _write_json(folder / COST, clock.stop(device_of(final.params)))
     return _counts(report, cv)
 
 
@@ -110,7 +111,7 @@ def make_problem(name: str, study: Study, table: xr.Dataset) -> tuple[Problem, P
     problem = Problem(
         module=load_module(config.model),
         config=config,
-        X=table["features"].values.astype(np.float64),
+        X=table["features"].values,  # float32, as the store keeps them
         density=table["density"].values.astype(np.float64),
         target=target,
         feature_names=tuple(table["feature"].values.astype(str)),

@@ -207,12 +207,15 @@ def test_the_baseline_is_not_compared_with_itself(tmp_path: Path) -> None:
     assert judge("model.prevalence", "better_than_prevalence", cv(tmp_path, spatial=scores)).passed
 
 
-@pytest.mark.parametrize(("auc", "sd", "passed"), [(0.52, 0.01, True), (0.58, 0.1, True), (0.58, 0.01, False)])
-def test_shuffled_labels_that_can_be_predicted_are_pointed_at(
-    tmp_path: Path, auc: float, sd: float, passed: bool
+@pytest.mark.parametrize(("auc", "passed"), [(0.52, True), (0.44, True), (0.57, False), (0.42, False), (None, True)])
+def test_shuffled_labels_that_can_be_predicted_or_are_turned_round_are_pointed_at(
+    tmp_path: Path, auc: float | None, passed: bool
 ) -> None:
-    scores = {"roc_auc": {"mean": auc, "sd": sd, "n_folds_defined": 5}}
-    assert judge("model.espa", "shuffled_labels_are_chance", cv(tmp_path, permuted=scores)).passed is passed
+    # Calibration made a ranking that is the wrong way round flat: the calibrated summary must not be what is judged.
+    flat = {"roc_auc": {"mean": 0.5, "sd": 0.0, "n_folds_defined": 5}}
+    control = {"summary": flat, "mean_auc": auc, "chance_low": 0.435, "chance_high": 0.565}
+    (tmp_path / "cv.json").write_text(json.dumps({"permuted": control}))
+    assert judge("model.espa", "shuffled_labels_are_chance", tmp_path).passed is passed
 
 
 def test_a_study_without_the_control_is_not_blamed(tmp_path: Path) -> None:

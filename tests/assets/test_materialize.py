@@ -215,3 +215,20 @@ def test_definitions_of_a_study_file_use_the_folders_of_the_resource(tiny: Tiny)
     defs = build_defs(str(tiny.toml), {"entropice": tiny.resource()})
     assert tiny.settings().store_root(tiny.context().study).is_relative_to(tiny.home)
     assert defs.resources is not None and defs.resources["entropice"].study == str(tiny.toml)
+
+
+def test_a_control_can_be_asked_for_in_the_launchpad_and_changes_no_result(whole: Whole) -> None:
+    dataset, where = "model/logistic_regression", Partition("h3-3")
+    before = last(whole.runner, "model.logistic_regression", where).tags
+    asked = {"control": "PERMUTED_LABELS", "control_seed": 3}
+    (event,) = events(whole.runner.run(dataset, partition="h3-3", config=asked))
+    assert value(event, "built") is False
+    assert "shuffled with seed 3: AUC 0." in value(event, "permuted_labels_again")
+    assert event.tags["dagster/data_version"] == before["dagster/data_version"]
+    form = whole.runner.defs.get_assets_def(asset_key("model.logistic_regression")).op.config_schema.as_field()
+    shown = form.config_type.fields
+    assert {one.config_value for one in shown["control"].config_type.inner_type.enum_values} == {
+        "NONE",
+        "PERMUTED_LABELS",
+    }
+    assert all(shown[name].description for name in ("force", "control", "control_seed"))

@@ -16,6 +16,7 @@ SMALL = {
     "xgboost": {"n_estimators": 20, "learning_rate": 0.2},
     "knn": {},
     "espa": {"n_clusters": 6, "n_init": 4},
+    "autogluon": {"families": ["GBM", "RF"], "n_estimators": 12},
 }
 
 
@@ -113,7 +114,9 @@ def test_own_scores_have_one_number_a_feature_and_none_for_dropped_ones(name, fi
         assert score[3] == score[4] == 0
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS.names() if name not in ("random_forest", "xgboost")])
+@pytest.mark.parametrize(
+    "name", [name for name in MODELS.names() if name not in ("random_forest", "xgboost", "autogluon")]
+)
 def test_a_weight_of_zero_is_the_same_as_no_row(name):
     # Trees draw their samples from all rows, also from those without weight: others, as good.
     X, y = samples()
@@ -132,6 +135,7 @@ def test_an_unknown_parameter_is_an_error_that_names_the_nearest(name):
         "xgboost": ("learning_rat", "did you mean 'learning_rate'"),
         "knn": ("n_neighbours", "did you mean 'n_neighbors'"),
         "espa": ("n_cluster", "did you mean 'n_clusters'"),
+        "autogluon": ("family", "did you mean 'families'"),
     }
     parameter, message = known.get(name, ("no_such_parameter", "no_such_parameter"))
     with pytest.raises(ConfigError, match=message):

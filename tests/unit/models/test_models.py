@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from entropice_core.errors import TrainingError
 from entropice_core.espa.estimator import ESPAClassifier
 from entropice_core.models import espa, logistic_regression, prevalence, random_forest
+from entropice_core.models.forest import from_sklearn
 
 NAMES = tuple(f"f{i}" for i in range(8))
 
@@ -22,7 +23,7 @@ def test_a_walk_over_the_node_arrays_equals_scikit_learn(params):
     X, y = problem()
     forest = RandomForestClassifier(30, random_state=3, **params).fit(X, y)
     other = np.concatenate([X, problem(seed=1)[0]])
-    walked = random_forest.to_nodes(forest).predict_proba(other)
+    walked = from_sklearn(forest).predict_proba(other)
     assert np.array_equal(walked[:, 1], forest.predict_proba(other)[:, 1])
 
 
@@ -30,7 +31,7 @@ def test_the_walk_decides_like_scikit_learn_at_the_thresholds_themselves():
     rng = np.random.default_rng(0)
     X, y = rng.integers(0, 4, (300, 3)) / 3.0, rng.integers(0, 2, 300)
     forest = RandomForestClassifier(20, random_state=0).fit(X, y)
-    nodes = random_forest.to_nodes(forest)
+    nodes = from_sklearn(forest)
     edges = nodes.threshold[nodes.feature >= 0]
     values = np.concatenate([edges, np.nextafter(edges, 9), np.nextafter(edges, -9), np.float32(edges)])
     rows = rng.choice(values, (2000, 3))
@@ -40,7 +41,7 @@ def test_the_walk_decides_like_scikit_learn_at_the_thresholds_themselves():
 def test_a_tree_that_is_a_single_leaf_is_walked():
     X, y = problem()
     forest = RandomForestClassifier(3, min_samples_leaf=400, random_state=0).fit(X, y)
-    nodes = random_forest.to_nodes(forest)
+    nodes = from_sklearn(forest)
     assert nodes.feature.tolist() == [-1, -1, -1]
     assert np.array_equal(nodes.predict_proba(X)[:, 1], forest.predict_proba(X)[:, 1])
 

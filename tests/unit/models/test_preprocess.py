@@ -1,5 +1,7 @@
 """Imputation and scaling are learned from training rows, and only from them."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from entropice_core.config import Strict
 from entropice_core.errors import ConfigError
+from entropice_core.models import base, preprocess
 from entropice_core.models.base import check_params, load_module
 from entropice_core.models.preprocess import Preprocess
 
@@ -102,3 +105,41 @@ def test_parameters_out_of_range_are_refused_before_any_fit(name, params):
 def test_an_unknown_model_is_an_error_that_lists_the_known_ones():
     with pytest.raises(ConfigError, match="did you mean 'random_forest'"):
         load_module("randomforest")
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_float32_and_blocks_of_rows_and_columns_change_no_bit(monkeypatch, standardise):
+    rng = np.random.default_rng(3)
+    X = (rng.lognormal(size=(500, 21)) * 10.0 ** rng.integers(-4, 5, 21)).astype(np.float32)
+    X[rng.random(X.shape) < 0.2] = np.nan
+    X[:, 4] = 2.5
+    names = tuple(f"f{i}" for i in range(21))
+    wide = X.astype(np.float64)
+    filled = np.where(np.isnan(wide), np.nanmedian(wide, axis=0), wide)[:, np.arange(21) != 4]
+    columns = [np.ascontiguousarray(column) for column in filled.T]
+    expected = filled
+    if standardise:
+        expected = np.column_stack([(column - column.mean()) / column.std() for column in columns])
+    monkeypatch.setattr(preprocess, "ROWS", 64)
+    for rows in (X, wide):
+        prepare = Preprocess.fit(rows, names, standardise=standardise)
+        prepared = prepare.transform(rows)
+        narrow = rows is X and not standardise  # trees compare in float32 anyway
+        assert prepared.dtype == (np.float32 if narrow else np.float64)
+        assert np.array_equal(prepared, expected.astype(prepared.dtype))
+
+
+@pytest.mark.parametrize(("standardise", "most"), [(False, 1.4), (True, 2.4)])
+def test_preparing_many_rows_holds_little_more_than_its_result(monkeypatch, standardise, most):
+    # Of 10^6 rows x 400 features the result is 1.6 GB in float32 and 3.2 GB in float64; copies of it would not fit.
+    monkeypatch.setattr(preprocess, "ROWS", 1000)
+    monkeypatch.setattr(base, "ROWS", 1000)
+    X = np.random.default_rng(0).standard_normal((40_000, 80), dtype=np.float32)
+    names = tuple(f"f{i}" for i in range(80))
+    tracemalloc.start()
+    try:
+        Preprocess.fit(X, names, standardise=standardise).transform(X)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert X.nbytes <= peak < most * X.nbytes

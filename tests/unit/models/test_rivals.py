@@ -9,6 +9,7 @@ from entropice_core.errors import ConfigError, SchemaError, TrainingError
 from entropice_core.models import gpu, knn, logistic_regression, xgboost
 from entropice_core.models.base import load_module
 from entropice_core.models.preprocess import Preprocess
+from entropice_core.training.metrics import log_loss
 
 NAMES = tuple(f"f{i}" for i in range(8))
 HAS_GPU = gpu.has_cuml()
@@ -104,7 +105,7 @@ def test_classes_without_an_own_row_keep_logistic_regression_whole():
 
 
 @pytest.mark.skipif(HAS_GPU, reason="this machine has a GPU with cuML")
-@pytest.mark.parametrize("model", ["logistic_regression", "knn"])
+@pytest.mark.parametrize("model", ["logistic_regression", "knn", "random_forest"])
 def test_a_gpu_that_is_asked_for_and_not_there_is_an_error_and_auto_takes_the_cpu(model):
     X, y = problem()
     with pytest.raises(ConfigError, match="device = 'cuda', and this machine has no cuML"):
@@ -119,3 +120,26 @@ def test_a_gpu_gives_the_same_probabilities_within_the_promised_tolerance(model,
     X, y = problem(2000)
     one, two = (load_module(model).build({"device": d}, 0, NAMES).fit(X, y).predict_proba(X) for d in ("cuda", "cpu"))
     assert np.allclose(one, two, atol=tolerance, rtol=0)
+
+
+@pytest.mark.skipif(not HAS_GPU, reason="needs a GPU with cuML")
+def test_a_forest_from_a_gpu_is_as_good_as_one_from_the_cpu():
+    X, y = problem(4000)
+    module = load_module("random_forest")
+    losses = []
+    for device in ("cuda", "cpu"):
+        fitted = module.build({"device": device, "n_estimators": 200, "min_samples_leaf": 5}, 0, NAMES).fit(
+            X[:2000], y[:2000]
+        )
+        read = module.from_arrays(*module.to_arrays(fitted))
+        assert np.array_equal(read.predict_proba(X), fitted.predict_proba(X))
+        losses.append(log_loss(y[2000:], read.predict_proba(X[2000:])[:, 1]))
+    assert abs(losses[0] - losses[1]) < 0.02
+
+
+def test_a_report_says_what_auto_was(monkeypatch):
+    assert gpu.device_of({}) == gpu.device_of({"device": "cpu"}) == "cpu"
+    assert gpu.device_of({"device": "cuda"}) == "cuda"
+    for is_there, device in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(gpu, "has_cuml", lambda is_there=is_there: is_there)
+        assert gpu.device_of({"device": "auto"}) == device

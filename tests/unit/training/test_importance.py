@@ -7,7 +7,9 @@ import pytest
 
 from entropice_core.errors import SchemaError
 from entropice_core.training.importance import measure_importances, own_scores
+from entropice_core.training.metrics import log_loss
 from entropice_core.training.nested_cv import nested_cv
+from entropice_core.training.problem import child_seed
 
 SOURCES = ["climate", "terrain", "climate", "ripples"]
 
@@ -80,3 +82,19 @@ def test_every_feature_needs_a_source(world):
     cv = nested_cv(problem, world.folds()[:1], world.inner(), 0)
     with pytest.raises(SchemaError, match="2 sources for 4 features"):
         measure_importances(problem, cv, ["a", "b"], 1, 0)
+
+
+def test_importances_count_rows_by_their_weight(world):
+    weight = np.where(world.years == 2018, 1.8, 0.2)
+    problem = world.problem(weight=weight)
+    cv = nested_cv(problem, world.folds()[:2], world.inner(), 0)
+    found = measure_importances(problem, cv, ["s"] * 4, 1, 0)
+    for i, fold in enumerate(cv.folds):
+        rng = np.random.default_rng(child_seed(0, "importance", fold.name, "slope"))
+        X = problem.X[fold.test]
+        shuffled = X.copy()
+        shuffled[:, 1] = X[rng.permutation(len(X)), 1]
+        p = fold.predict(shuffled)
+        expected = log_loss(fold.y, p[:, 1], fold.weight) - log_loss(fold.y, fold.proba[:, 1], fold.weight)
+        assert found.features.increase[i, 0, 1] == pytest.approx(expected, abs=1e-12)
+        assert not np.isclose(expected, log_loss(fold.y, p[:, 1]) - log_loss(fold.y, fold.proba[:, 1]), atol=1e-4)

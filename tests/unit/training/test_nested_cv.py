@@ -246,3 +246,15 @@ def test_a_problem_is_plain_arrays():
         TargetConfig(inventory="darts"), ("a",),
     )  # fmt: skip
     assert problem.calibration == "logistic"
+
+
+def test_skill_of_a_region_and_of_all_rows_is_against_what_the_training_rows_of_each_fold_knew(world, cv):
+    rows = world.lon[cv.row] > np.median(world.lon)
+    found = cv.scores_of(rows)
+    known, gained = cv.losses["loss_prevalence"][rows], cv.losses["loss"][rows]
+    assert found["log_loss_skill"] == pytest.approx(1 - gained.mean() / known.mean(), abs=1e-12)
+    prevalence = cv.y[rows].mean()  # nobody knew it: against it the region would have another skill
+    own = 1 - gained.mean() / -(prevalence * np.log(prevalence) + (1 - prevalence) * np.log(1 - prevalence))
+    assert abs(found["log_loss_skill"] - own) > 1e-3
+    everywhere = 1 - cv.losses["loss"].mean() / cv.losses["loss_prevalence"].mean()
+    assert cv.pooled()["calibrated"]["log_loss_skill"] == pytest.approx(everywhere, abs=1e-12)

@@ -161,7 +161,7 @@ def test_the_temporal_hold_out_learns_from_earlier_years_only(world, problem_of)
 def test_duplicate_columns_change_no_forecast_of_a_tree_or_neighbour_and_do_no_harm_to_others(world):
     twice = np.column_stack([world.X, world.X[:, 0]])
     names = ("warmth", "slope", "noise", "ripple", "warmth_again")
-    for model in MODELS.names():
+    for model in [name for name in MODELS.names() if name != "autogluon"]:  # trees and their means are there already
         problem = world.problem(model, PARAMS.get(model, {}), X=twice, feature_names=names)
         cv = nested_cv(problem, world.folds()[:1], world.inner(), 0)
         assert np.isfinite(cv.p).all()

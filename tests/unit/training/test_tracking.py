@@ -1,14 +1,9 @@
 """Runs are told to a real tracking server, once, nested, with data and figures; a server that is down costs nothing."""
 
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -29,47 +24,23 @@ from entropice_core.training.tracking import (
     record_map,
     record_once,
 )
+from tests.servers.tracking import free_port, postgres_program, postgresql, tracking_server
 
 FEATURES = [Feature("warmth", "K d"), Feature("slope", "degree"), Feature("noise", "1"), Feature("ripple", "1")]
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A tracking server with its own database, as people run it."""
-    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
-    words = ["--backend-store-uri", f"sqlite:///{folder / 'runs.db'}", "--artifacts-destination", str(folder / "files")]
-    words += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    env = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *words], cwd=folder, env=env, stdout=log, stderr=log,
-            start_new_session=True,
-        )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait(address, process, folder / "log")
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.nightly)])
+def server(request, tmp_path_factory):
+    """A tracking server with its own database, as people run it: a file for one person, PostgreSQL for a group."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    if request.param == "sqlite":
+        database = nullcontext(f"sqlite:///{folder / 'runs.db'}")
+    elif postgres_program("initdb"):
+        database = postgresql(folder)
+    else:
+        pytest.skip("no PostgreSQL server on this machine (Debian: apt-get install postgresql)")
+    with database as backend, tracking_server(folder, backend) as address:
         yield address
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _wait(address, process, log):
-    for _ in range(240):
-        try:
-            with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-        assert process.poll() is None, log.read_text()
-    raise AssertionError(log.read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +67,8 @@ def a_run(model, digest="d1" * 32, study="s1" * 32, name="logistic_regression he
         experiment="tests", dataset="model.logistic_regression", partition="healpix-6.all", name=name, digest=digest,
         study=study, study_toml="seed = 1\n", parameters={"model": "logistic_regression", "final.C": "1.0"},
         metrics={"spatial.log_loss.mean": 0.4, "seconds": 3.5, "peak_memory_mb_of_process": 500.0},
-        fold_metrics={"fold.log_loss": [0.3, 0.5, 0.4]}, tags={"dagster.run_id": "abc", "entropice.device": "cpu"},
+        fold_metrics={"fold.log_loss": [0.3, 0.5, 0.4], "fold.roc_auc": [0.8, None, 0.7]},
+        tags={"dagster.run_id": "abc", "entropice.device": "cpu"},
         artifacts=folder, candidates=final.candidates,
         inputs=[TrackedInput("training_set healpix-6/all", "f" * 64, "/store/training_set")],
     )  # fmt: skip
@@ -113,6 +85,8 @@ def test_a_run_is_nested_and_says_parameters_folds_data_cost_and_configuration(s
     assert run.data.tags["dagster.run_id"] == "abc" and run.data.tags["entropice.device"] == "cpu"
     history = client.get_metric_history(receipt.run_id, "fold.log_loss")
     assert [(m.step, m.value) for m in history] == [(0, 0.3), (1, 0.5), (2, 0.4)]
+    auc = client.get_metric_history(receipt.run_id, "fold.roc_auc")  # one class in the second fold: it keeps its place
+    assert [(m.step, m.value) for m in auc] == [(0, 0.8), (2, 0.7)]
     (data,) = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("training_set healpix-6/all", "f" * 36)
     assert {f.path for f in client.list_artifacts(receipt.run_id)} >= {"model.json", "arrays.npz", "reliability.png"}
