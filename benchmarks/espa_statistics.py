@@ -226,7 +226,7 @@ def basins() -> dict[str, Any]:
     for name, (X, y, options) in data.items():
         ends = {
             rounds: np.concatenate(
-                [ESPAClassifier(**options, n_swaps=rounds, random_state=s).fit(X, y).restart_losses_ for s in range(4)]
+                [ESPAClassifier(**options, n_moves=rounds, random_state=s).fit(X, y).restart_losses_ for s in range(4)]
             )
             for rounds in (0, 2, 5, 10, 20)
         }
@@ -240,7 +240,7 @@ def basins() -> dict[str, Any]:
             )
             results[f"{name}, {rounds}"] = {"missed": shares, "losses": losses.tolist()}
     held_out = {
-        f"{rounds} rounds": lambda seed, n=rounds: ESPAClassifier(n_swaps=n, random_state=seed) for rounds in (0, 10)
+        f"{rounds} rounds": lambda seed, n=rounds: ESPAClassifier(n_moves=n, random_state=seed) for rounds in (0, 10)
     }
     title = "breast_cancer, K = 16, best restart; 2 x 5 outer folds"
     results[title] = compare(held_out, outer(*load_breast_cancer(return_X_y=True), 2))
