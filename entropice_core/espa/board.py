@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 import array_api_compat.numpy as xp
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from entropice_core.espa.backend import Backend
 from entropice_core.espa.objective import evaluate_loss
@@ -64,6 +65,26 @@ def host_problem(problem: Problem, backend: Backend, fits: Integers, pool: Pool)
     return replace(Problem(**kept), second_moment=np.broadcast_to(second, (len(fits), len(second))))
 
 
+@dataclass(frozen=True)
+class Settled:
+    """Labels (G, n) with their sums (G, K, columns), parameters and loss (G,)."""
+
+    labels: Integers
+    totals: Floats
+    parameters: Parameters
+    loss: Floats
+
+    def take(self, index: Integers) -> "Settled":
+        """Keep the fits named by ``index``."""
+        return Settled(self.labels[index], self.totals[index], self.parameters.take(xp, index), self.loss[index])
+
+    def put(self, index: Integers, other: "Settled") -> None:
+        """Replace the fits named by ``index``, in place."""
+        self.labels[index], self.totals[index], self.loss[index] = other.labels, other.totals, other.loss
+        for name in ("W", "S", "Lambda", "live"):
+            getattr(self.parameters, name)[index] = getattr(other.parameters, name)
+
+
 class Board:
     """G fits of one fold.
 
@@ -87,8 +108,13 @@ class Board:
 
     def sums(self, labels: Integers, n_boxes: int) -> Floats:
         """(G, n_boxes, columns) sums of weighted rows per box; labels (G, n)."""
-        chosen = (labels[:, None, :] == np.arange(n_boxes)[:, None]) * self.pool.share
-        totals: Floats = np.matmul(chosen, self.pool.augmented)
+        n_fits, n_rows = labels.shape
+        box = (labels + n_boxes * np.arange(n_fits)[:, None]).reshape(-1)
+        order = np.argsort(box, kind="stable")
+        row = order % n_rows
+        ends = np.searchsorted(box[order], np.arange(n_fits * n_boxes + 1))
+        chosen = csr_array((self.pool.share[row], row, ends), shape=(n_fits * n_boxes, n_rows))
+        totals: Floats = (chosen @ self.pool.augmented).reshape(n_fits, n_boxes, -1)
         return totals
 
     def tables(self, totals: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
@@ -98,14 +124,14 @@ class Board:
         counts = weighted_counts(self.problem, statistics)
         return S, update_probabilities(xp, self.problem, counts, self.problem.class_prior), living(statistics)
 
-    def settle(self, labels: Integers) -> tuple[Parameters, Floats]:
-        """Parameters (best S and Lambda for these labels, then the best W) and loss (G,) of labels (G, n)."""
+    def settle(self, labels: Integers) -> "Settled":
+        """Best S and Lambda for labels (G, n), then the best W."""
         totals = self.sums(labels, self.n_boxes)
         statistics = split_statistics(self.layout, totals, np.zeros(len(totals)))
         S, Lambda, live = self.tables(totals)
         W = update_weights(xp, self.problem, dispersion(xp, self.problem, statistics, S))
         parameters = Parameters(W, S, Lambda, live)
-        return parameters, evaluate_loss(xp, self.problem, parameters, statistics).total
+        return Settled(labels, totals, parameters, evaluate_loss(xp, self.problem, parameters, statistics).total)
 
     def costs(self, W: Floats, S: Floats, live: NDArray[np.bool_], Lambda: Floats | None = None) -> Floats:
         """(G, boxes, n) cost of every row in every box, less what all boxes share; no labels without Lambda."""
@@ -144,16 +170,15 @@ class Board:
         counted: Floats = totals[:, :, self.layout.labels] * self.problem.class_factor[:, None, :] + prior[:, None, :]
         return counted
 
-    def row_gains(self, labels: Integers) -> tuple[Floats, Integers]:
+    def row_gains(self, state: "Settled") -> tuple[Floats, Integers]:
         """How much the loss falls when a row alone goes to its best other box (G, n), and which box that is.
 
         The sums of both boxes follow the row (Hartigan 1975; Telgarsky and Vattani 2010), which finds moves that an
         assignment to the nearest centre does not. Exact for hard labels without missing values while W is held.
         """
-        totals = self.sums(labels, self.n_boxes)
-        W = self.settle(labels)[0].W
-        S, _, live = self.tables(totals)
-        distance = np.maximum(self.costs(W, S, live) + self.squares(W)[:, None, :], 0.0)
+        labels, totals, p = state.labels, state.totals, state.parameters
+        live = p.live
+        distance = np.maximum(self.costs(p.W, p.S, live) + self.squares(p.W)[:, None, :], 0.0)
         mass = totals[:, :, self.layout.n_features, None]
         share = self.pool.share
         joining, leaving = self._label_changes(totals)

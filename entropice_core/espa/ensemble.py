@@ -50,10 +50,10 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     n_average : int, default 4
         Restarts of lowest loss that are averaged in each configuration.
     keep : float in (0, 1], optional
-        Share of the configurations that are run to the end; 0.25 when not given, 1 turns the early removal off.
+        Share of the configurations that are run to the end; 0.15 when not given, 1 turns the early removal off.
     n_screen : int, default 4
         Restarts used to decide which.
-    n_moves : int, default 2
+    n_moves : int, default 1
         Rounds of moves that leave poor optima, as in the classifier, for the best configurations (``n_models``, four
         at least).
         Their scores without the moves stay in the table, and the better of both is taken.
@@ -95,7 +95,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         As in the classifier.
     """
 
-    _when_not_given: ClassVar[dict[str, Any]] = {"n_models": 1, "keep": 0.25, "log_linear": False}
+    _when_not_given: ClassVar[dict[str, Any]] = {"n_models": 1, "keep": 0.15, "log_linear": False}
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         n_average: int = 4,
         keep: float | None = None,
         n_screen: int = 4,
-        n_moves: int = 2,
+        n_moves: int = 1,
         log_linear: bool | None = None,
         calibrate: bool = True,
         folder: str | Path | None = None,
@@ -258,10 +258,10 @@ class ESPAEnsemble(ESPASearch):
     """ESPASearch that averages several good configurations; better probabilities, less readable.
 
     All parameters are those of :class:`ESPASearch`; only what ``n_models``, ``keep`` and ``log_linear`` are when they
-    are not given differs: 8, 0.34 and True.
+    are not given differs: 8, 0.2 and True.
     """
 
-    _when_not_given: ClassVar[dict[str, Any]] = {"n_models": 8, "keep": 0.34, "log_linear": True}
+    _when_not_given: ClassVar[dict[str, Any]] = {"n_models": 8, "keep": 0.2, "log_linear": True}
 
 
 def _grid(parameters: dict[str, Any]) -> Grid:

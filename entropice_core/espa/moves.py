@@ -4,7 +4,7 @@ A run of closed-form steps ends in the basin of its seeds: on small tables nearl
 the best loss. Three kinds of moves are tried, and a fit keeps what has the lower loss, so that the loss never rises:
 
 * redraw: all boxes again from k-means++ under the feature weights of the best restart of the same configuration and
-  fold, once; it cures restarts whose W chose the wrong features;
+  fold; it cures restarts whose W chose the wrong features;
 * exchange: two boxes are merged and a third is split (Ueda et al. 2000, doi 10.1162/089976600300015088). What a merger
   costs and a split gains follows from sums over boxes, labels included, W held; one split of every box is grown at the
   price of a few sweeps, and all disjoint exchanges that pay are made at once. When none pays, one of the ten least bad
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from entropice_core.espa.board import HOST, Board, Pool, host_problem, own_box
+from entropice_core.espa.board import HOST, Board, Pool, Settled, host_problem, own_box
 from entropice_core.espa.fit import FitResult, loss_floor, run_fits
 from entropice_core.espa.rows import Rows
 from entropice_core.espa.seeds import pick_seeds
@@ -36,8 +36,8 @@ Streams = Sequence[np.random.Generator]
 
 BOARD = 2_000_000  # costs of one board: 16 MB
 GROWTH = 3  # rounds in which the two halves of a box settle
-SHIFTS = 40  # passes of single rows at most
-SETTLED = 1e-6  # relative fall of the loss at which single rows stop
+SHIFTS = 24  # passes of single rows at most
+SETTLED = 1e-5  # relative fall of the loss at which single rows stop
 LEAST = 1e-9  # part of the range of the entropy of W that an exchange must gain; less is rounding
 TRIED = 10  # exchanges that do not pay, among which one is tried
 HALF = 0.5  # part of eps_c that another class adds to the distance between the two seeds of a split
@@ -73,12 +73,13 @@ class Mover:
     soft: bool
 
     def improve(self, result: FitResult, n_rounds: int) -> FitResult:
-        """Redraw and shift once, then try ``n_rounds`` exchanges, each with shifts."""
+        """Redraw and shift, then ``n_rounds`` times an exchange and another redraw, each with shifts."""
         if result.live.shape[1] == 1:
             return result
         result = self._shifted(keep_better(result, self._run(self._redrawn(result))))
         for _ in range(n_rounds):
             result = keep_better(result, self._shifted(self._run(self._on_boards(result, exchange_boxes))))
+            result = keep_better(result, self._shifted(self._run(self._redrawn(result))))
         return result
 
     def _run(self, start: FitResult) -> FitResult:
@@ -110,7 +111,7 @@ class Mover:
         new = {name: np.array(getattr(result, name)) for name in ("W", "S", "Lambda", "live")}
         for fits, board in self._boards(result.live.shape[1]):
             old = Parameters(*(new[name][fits] for name in ("W", "S", "Lambda", "live")))
-            parameters, _ = board.settle(move(board, board.labels(old), [self.streams[fit] for fit in fits]))
+            parameters = board.settle(move(board, board.labels(old), [self.streams[fit] for fit in fits])).parameters
             for name in new:
                 new[name][fits] = getattr(parameters, name)
         return replace(result, W=new["W"], S=new["S"], Lambda=new["Lambda"], live=new["live"])
@@ -129,32 +130,28 @@ class Mover:
 
 def shift_rows(board: Board, labels: Integers, _streams: Streams = ()) -> Integers:
     """Labels (G, n) after single rows have changed their boxes as long as the loss falls."""
-    labels, floor = labels.copy(), loss_floor_of(board)
-    loss, active = board.settle(labels)[1], np.arange(len(labels))
+    state, floor, active = board.settle(labels.copy()), loss_floor_of(board), np.arange(len(labels))
     for _ in range(SHIFTS):
-        part = board.take(active)
-        tried, total = _shift_once(part, labels[active], loss[active])
-        better = total < loss[active]
-        fallen = loss[active] - total
-        labels[active[better]], loss[active[better]] = tried[better], total[better]
-        active = active[fallen > SETTLED * np.maximum(np.abs(total), floor[active])]
+        tried = _shift_once(board.take(active), state.take(active))
+        fallen = state.loss[active] - tried.loss
+        better = np.flatnonzero(fallen > 0)
+        state.put(active[better], tried.take(better))
+        active = active[fallen > SETTLED * np.maximum(np.abs(tried.loss), floor[active])]
         if not len(active):
             break
-    return labels
+    return state.labels
 
 
-def _shift_once(board: Board, labels: Integers, loss: Floats) -> tuple[Integers, Floats]:
+def _shift_once(board: Board, state: Settled) -> Settled:
     """All rows that gain alone at once, or, where that raises the loss, those that share no box with a better one."""
-    gain, target = board.row_gains(labels)
-    tried = np.where(gain > 0, target, labels)
-    total = board.settle(tried)[1]
-    worse = np.flatnonzero(total >= loss)
+    gain, target = board.row_gains(state)
+    labels = state.labels
+    tried = board.settle(np.where(gain > 0, target, labels))
+    worse = np.flatnonzero(tried.loss >= state.loss)
     if len(worse):
-        for fit in worse:
-            apart = _apart(gain[fit], labels[fit], target[fit], board.n_boxes)
-            tried[fit] = np.where(apart, target[fit], labels[fit])
-        total[worse] = board.take(worse).settle(tried[worse])[1]
-    return tried, total
+        apart = np.stack([_apart(gain[fit], labels[fit], target[fit], board.n_boxes) for fit in worse])
+        tried.put(worse, board.take(worse).settle(np.where(apart, target[worse], labels[worse])))
+    return tried
 
 
 def _apart(gain: Floats, labels: Integers, target: Integers, n_boxes: int) -> Flags:
@@ -175,7 +172,8 @@ def _apart(gain: Floats, labels: Integers, target: Integers, n_boxes: int) -> Fl
 
 def exchange_boxes(board: Board, labels: Integers, streams: Streams) -> Integers:
     """Labels (G, n) after mergers and splits of boxes."""
-    totals, W = board.sums(labels, board.n_boxes), board.settle(labels)[0].W
+    state = board.settle(labels)
+    totals, W = state.totals, state.parameters.W
     halves = _grow_halves(board, labels, W, streams)
     children = board.sums(2 * labels + halves, 2 * board.n_boxes)
     nothing = board.scores(np.zeros_like(totals[:, :1]), W)
