@@ -1,13 +1,18 @@
-"""What the benchmarks of eSPA share: data, splits, scores and tables.
+"""What the benchmarks of eSPA share: data, splits, scores, finished cells and tables.
 
-Spread is the standard deviation over the splits; seconds are CPU seconds of one fit, all tuning included.
+A cell is one model on one split. Finished cells are lines of JSON in a file, keyed by table, model, split and the
+version of what made them, so that a run which is interrupted goes on, and a change of the classifier runs only its own
+cells again. Spread is the standard deviation over the splits; seconds are CPU seconds of one fit, all tuning included.
 """
 
 import argparse
+import hashlib
 import json
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +21,13 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
+import entropice_core.espa
+
 Split = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 Row = dict[str, Any]
 Model = Callable[[int], Any]
 SMALL_GRID = {"n_clusters": (6, 12, 24), "eps_c": (0.1, 0.3, 1.0), "eps_w": (0.1, 0.2, 0.5, 1.5)}
 DIGITS_GRID = {"n_clusters": (40, 80), "eps_c": (0.3, 1.0), "eps_w": (0.5, 1.5), "n_init": 4}
-# pixels share one unit, and min-max keeps the quiet ones quiet; eps in units of their variance, about 0.1
-PIXEL_GRID = {"n_clusters": (40, 80), "eps_c": (0.03, 0.1), "eps_w": (0.1, 0.3, 1.0), "n_init": 4, "scaling": "minmax"}
-# eps in units of the variance of a uniform feature in [0, 1], a twelfth
-MINMAX_GRID = {"n_clusters": (6, 12, 24), "eps_c": (0.01, 0.03, 0.1), "eps_w": (0.004, 0.01, 0.03, 0.1)}
 CHOSEN = [""]  # parts of the names of the models to run; all by default
 
 
@@ -90,11 +93,69 @@ def measure(model: Any, split: Split) -> Row:
         "seconds": seconds,
         "predicted": float(P[:, -1].sum()),
         "positive": float((y_test == P.shape[1] - 1).sum()),
+        "train": len(y),
+        "test": len(y_test),
     }
     if P.shape[1] == 2:
         scores["average_precision"] = float(average_precision_score(y_test, P[:, 1]))
         scores["share_ratio"] = scores["predicted"] / scores["positive"]
     return scores
+
+
+@dataclass(frozen=True)
+class Table:
+    """Models on splits; ``splits`` are made only when a cell is missing."""
+
+    title: str
+    splits: Callable[[], list[Split]]
+    n_splits: int
+    models: dict[str, Model]
+    columns: tuple[str, ...] = ("accuracy", "auc", "log_loss", "ece", "seconds")
+
+
+class Cells:
+    """Finished cells of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self._known = {tuple(entry["key"]): entry["scores"] for entry in map(json.loads, lines)}
+
+    def find(self, table: Table, model: str, split: int) -> Row | None:
+        """Scores of a cell, or None when it was not run with what there is now."""
+        found: Row | None = self._known.get(self._key(table, model, split))
+        return found
+
+    def column(self, table: Table, model: str) -> list[Row]:
+        """Scores of the finished cells of a model, in the order of the splits."""
+        found = [self.find(table, model, split) for split in range(table.n_splits)]
+        return [row for row in found if row is not None]
+
+    def run(self, table: Table, model: str) -> None:
+        """Run the missing cells of a model."""
+        left = [split for split in range(table.n_splits) if self.find(table, model, split) is None]
+        splits = table.splits() if left else []
+        for split in left:
+            scores = measure(table.models[model](split), splits[split])
+            key = self._key(table, model, split)
+            self._known[key] = scores
+            with self._path.open("a") as stream:
+                stream.write(json.dumps({"key": key, "scores": scores}) + "\n")
+            print(f"{table.title}; {model}; {split}: {scores['log_loss']:.4f}, {scores['seconds']:.1f} s", flush=True)
+
+    def _key(self, table: Table, model: str, split: int) -> tuple[Any, ...]:
+        return table.title, model, split, espa_version() if "eSPA" in model else rival_version()
+
+
+def espa_version() -> str:
+    """Digest of the classifier's source."""
+    files = sorted(Path(entropice_core.espa.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def rival_version() -> str:
+    """Versions of the libraries of the rivals."""
+    return f"scikit-learn {version('scikit-learn')}, XGBoost {version('xgboost')}"
 
 
 def compare(models: dict[str, Model], splits: list[Split]) -> dict[str, list[Row]]:
@@ -106,12 +167,23 @@ def compare(models: dict[str, Model], splits: list[Split]) -> dict[str, list[Row
 COLUMNS = ("accuracy", "auc", "log_loss", "ece", "seconds")
 
 
-def show(title: str, scores: dict[str, list[Row]], columns: tuple[str, ...] = COLUMNS) -> None:
-    """Print a Markdown table of mean ± standard deviation."""
-    print(f"\n{title}\n\n| model | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+def spread(values: list[float]) -> str:
+    """Mean ± standard deviation."""
+    deviation = np.std(values, ddof=1) if len(values) > 1 else np.nan
+    return f"{np.mean(values):.3f} ± {deviation:.3f}"
+
+
+def markdown(scores: dict[str, list[Row]], columns: tuple[str, ...] = COLUMNS) -> str:
+    """Render a Markdown table of mean ± standard deviation."""
+    lines = [f"| model | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 1)}"]
     for name, rows in scores.items():
-        cells = [f"{np.mean([r[c] for r in rows]):.3f} ± {np.std([r[c] for r in rows], ddof=1):.3f}" for c in columns]
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        lines.append(f"| {name} | {' | '.join(spread([row[c] for row in rows]) for c in columns)} |")
+    return "\n".join(lines)
+
+
+def show(title: str, scores: dict[str, list[Row]], columns: tuple[str, ...] = COLUMNS) -> None:
+    """Print a Markdown table."""
+    print(f"\n{title}\n\n{markdown(scores, columns)}", flush=True)
 
 
 def run(parts: dict[str, Callable[[], dict[str, Any]]], doc: str) -> None:

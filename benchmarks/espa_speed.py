@@ -158,7 +158,7 @@ def search() -> dict[str, Any]:
         slow, wall, cpu = timed(lambda: loop(X, y, program, splits))  # noqa: B023
         print(f"| {name} | loop of single fits | {wall:.2f} | {cpu:.2f} | 1.0 | 1.0 | |", flush=True)
         results[f"{name}, loop"] = {"seconds": wall, "cpu": cpu}
-        fixed = {"cv": splits, "n_init": N_INIT, "n_average": N_AVERAGE, "n_swaps": 0, "tol": TOL, "random_state": 0}
+        fixed = {"cv": splits, "n_init": N_INIT, "n_average": N_AVERAGE, "n_moves": 0, "tol": TOL, "random_state": 0}
         ways = {
             "ESPASearch": {"keep": 1.0},
             "ESPASearch, two threads": {"keep": 1.0, "n_jobs": 2},

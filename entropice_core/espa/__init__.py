@@ -18,7 +18,7 @@ The map of the room::
     host_pass.py            the same pass on the host, several times faster
     splits.py, workers.py   rows that are held out; parts of a search in threads or on the workers of a cluster
     read_outs.py            counted or log-linear class tables (log_linear.py), as held-out rows prefer
-    swaps.py                moves that leave poor optima; instance_weights.py: row weights that are learnt
+    moves.py                moves that leave poor optima; instance_weights.py: row weights that are learnt
     rows.py, scaling.py     rows as blocks, in memory or memory-mapped; units inside and outside
     seeds.py                k-means++ starts, weighted and balanced over the classes
     mutual_information.py   relevance of single features, for starts and priors

@@ -23,7 +23,7 @@ from entropice_core.espa.training import Jobs, Program
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
-VERSION = "espa-search-2"
+VERSION = "espa-search-3"
 _FITS = ("W", "S", "Lambda", "live", "converged")
 _JOBS = ("fold", "restart", "eps_c", "eps_w", "mi_prior")
 

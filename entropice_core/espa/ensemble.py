@@ -20,7 +20,7 @@ from entropice_core.espa.estimator import ESPAInput
 from entropice_core.espa.held_out import FLOOR, smoothed
 from entropice_core.espa.members import Member, build_predictor, members_of
 from entropice_core.espa.predictor import adjust_probabilities
-from entropice_core.espa.read_outs import WAYS, LogLinear, held_out_ways, log_linear_tables
+from entropice_core.espa.read_outs import WAYS, LogLinear, held_out_ways, log_linear_scores
 from entropice_core.espa.search import Candidate, Grid, Plan, Progress, search, table
 from entropice_core.espa.splits import held_out_splits
 from entropice_core.espa.training import Jobs, Program, Settings, TrainingRows
@@ -39,7 +39,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
 
     Parameters
     ----------
-    n_clusters, eps_c, eps_w, mi_prior, tau, alpha : sequences
+    n_clusters, eps_c, eps_w, mi_prior, scaling, tau, alpha : sequences
         Values to combine. ``tau`` and ``alpha`` are applied after training; the training itself uses the smallest
         ``alpha``.
     cv : None, int, splitter or iterable of (train, test)
@@ -50,10 +50,10 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     n_average : int, default 4
         Restarts of lowest loss that are averaged in each configuration.
     keep : float in (0, 1], optional
-        Share of the configurations that are run to the end; 0.25 when not given, 1 turns the early removal off.
+        Share of the configurations that are run to the end; 0.15 when not given, 1 turns the early removal off.
     n_screen : int, default 4
         Restarts used to decide which.
-    n_swaps : int, default 2
+    n_moves : int, default 1
         Rounds of moves that leave poor optima, as in the classifier, for the best configurations (``n_models``, four
         at least).
         Their scores without the moves stay in the table, and the better of both is taken.
@@ -71,7 +71,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     client : dask.distributed.Client, optional
         Its workers compute the parts, on whatever device each of them sees; the rows are sent to each of them once.
         The result is the same as in one process.
-    eps_a, unbias, scaling, class_weight, mi_start, init, max_iter, tol, missing, backend, device, dtype,
+    eps_a, unbias, class_weight, mi_start, init, max_iter, tol, missing, backend, device, dtype,
     random_state
         As in :class:`~entropice_core.espa.ESPAClassifier`.
 
@@ -95,7 +95,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         As in the classifier.
     """
 
-    _when_not_given: ClassVar[dict[str, Any]] = {"n_models": 1, "keep": 0.25, "log_linear": False}
+    _when_not_given: ClassVar[dict[str, Any]] = {"n_models": 1, "keep": 0.15, "log_linear": False}
 
     def __init__(
         self,
@@ -104,6 +104,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         eps_c: Iterable[float] = (0.1, 0.3, 1.0),
         eps_w: Iterable[float] = (0.15, 0.5, 1.5),
         mi_prior: Iterable[float] = (0.0, 1.0),
+        scaling: str | Iterable[str] = ("standard", "minmax"),
         tau: Iterable[float | None] = (0.0, 0.1, 0.2, 0.4),
         alpha: Iterable[float] = (0.5, 1.0, 2.0, 4.0),
         cv: Any = None,
@@ -112,7 +113,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         n_average: int = 4,
         keep: float | None = None,
         n_screen: int = 4,
-        n_swaps: int = 2,
+        n_moves: int = 1,
         log_linear: bool | None = None,
         calibrate: bool = True,
         folder: str | Path | None = None,
@@ -121,7 +122,6 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         client: Any = None,
         eps_a: float = 0.0,
         unbias: bool = True,
-        scaling: str = "standard",
         class_weight: Any = None,
         mi_start: float = 0.5,
         init: str = "balanced",
@@ -145,7 +145,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         self.n_average = n_average
         self.keep = keep
         self.n_screen = n_screen
-        self.n_swaps = n_swaps
+        self.n_moves = n_moves
         self.log_linear = log_linear
         self.calibrate = calibrate
         self.folder = folder
@@ -176,7 +176,8 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         weights = check_weights(sample_weight, len(X))
         data = TrainingRows.select(X, y, weights)
         splits = held_out_splits(self.cv, X, y, weights, groups, data)
-        settings = Settings.of({**parameters, "n_clusters": max(grid.n_clusters), "mi_prior": max(grid.mi_prior)})
+        largest = {"n_clusters": max(grid.n_clusters), "mi_prior": max(grid.mi_prior)}
+        settings = Settings.of({**parameters, **largest, "scaling": grid.scaling})
         random = check_random_state(self.random_state)
         program = Program(data, settings, random, backend, [train for train, _ in splits])
         plan = Plan(grid, self.n_average, parameters["keep"], parameters["n_models"], self.n_screen)
@@ -193,8 +194,8 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         self._remember(candidates, plan)
         members = [member for number in sorted(refits) for member in refits[number][0]]
         self.n_iter_ = max(sweeps for _, sweeps in refits.values())
-        found, is_log_linear = self.calibration_, self.read_out_ is not None
-        self.predictor_ = build_predictor(program, members, found.power, found.bias, log_linear=is_log_linear)
+        found = self.calibration_
+        self.predictor_ = build_predictor(program, members, found.power, found.bias)
         self.classes_, self.backend_ = data.classes, backend.describe()
         return self
 
@@ -217,6 +218,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
             "eps_c": best.configuration.eps_c,
             "eps_w": best.configuration.eps_w,
             "mi_prior": best.configuration.mi_prior,
+            "scaling": best.configuration.scaling,
             "tau": best.tau,
             "alpha": best.alpha,
         }
@@ -256,14 +258,14 @@ class ESPAEnsemble(ESPASearch):
     """ESPASearch that averages several good configurations; better probabilities, less readable.
 
     All parameters are those of :class:`ESPASearch`; only what ``n_models``, ``keep`` and ``log_linear`` are when they
-    are not given differs: 8, 0.34 and True.
+    are not given differs: 8, 0.2 and True.
     """
 
-    _when_not_given: ClassVar[dict[str, Any]] = {"n_models": 8, "keep": 0.34, "log_linear": True}
+    _when_not_given: ClassVar[dict[str, Any]] = {"n_models": 8, "keep": 0.2, "log_linear": True}
 
 
 def _grid(parameters: dict[str, Any]) -> Grid:
-    names = ("n_clusters", "eps_c", "eps_w", "mi_prior", "tau", "alpha")
+    names = ("n_clusters", "eps_c", "eps_w", "mi_prior", "scaling", "tau", "alpha")
     return Grid(**{name: _values(parameters[name]) for name in names})
 
 
@@ -292,15 +294,16 @@ def _refit(plan: Plan, way: LogLinear | None, program: Program, candidate: Candi
         configuration.eps_w,
         program.settings.n_init,
         configuration.mi_prior,
+        program.fold(0, configuration.scaling),
     )
-    result = program.run(jobs, swaps=candidate.stage == "moved")
+    result = program.run(jobs, moves=candidate.stage == "moved")
     best = np.argsort(result.losses, kind="stable")[: plan.n_average]
     jobs, result = jobs.take(best), result.take(best)
     readout = program.read(jobs, result)
-    if way is None:
-        Lambda, tau = smoothed(readout, program, jobs, candidate.alpha), candidate.tau
-    else:
-        Lambda = log_linear_tables(program, jobs, result, readout, way=way, alpha=candidate.alpha)
+    counted = replace(readout, Lambda=smoothed(readout, program, jobs, candidate.alpha))
+    tau, scores = candidate.tau, None
+    if way is not None:
         tau = way.width
-    members = members_of(result, replace(readout, Lambda=Lambda), tau, program.settings.eps_a)
+        scores = log_linear_scores(program, jobs, result, readout, way=way, alpha=candidate.alpha)
+    members = members_of(program, jobs, result, counted, tau, scores)
     return members, max(len(curve) for curve in result.curves)

@@ -139,10 +139,10 @@ class ESPAClassifier(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore
     n_average : int, default 1
         Number of the restarts with the lowest loss whose probabilities are averaged. 1 keeps one readable set of
         clusters; ``n_init`` gives better probabilities.
-    n_swaps : int, default 0
-        Rounds of moves that leave poor optima: a box is taken away and put elsewhere, or all are drawn again; accepted
-        only when the loss falls. Ten rounds bring nearly every restart to within 1 % of the best known loss, at ten to
-        twenty times the sweeps.
+    n_moves : int, default 1
+        Rounds of moves that leave poor optima (``moves.py``): boxes are merged and split, single rows change sides, or
+        all boxes are drawn again; accepted only when the loss falls. With one round nearly every restart comes within
+        1 % of the best known loss, at about four times the sweeps; 0 = the published steps alone.
     max_iter : int, default 200
     tol : float, default 1e-8
         Relative fall of the loss at which a restart has settled.
@@ -215,7 +215,7 @@ class ESPAClassifier(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore
         init: str = "balanced",
         n_init: int = 16,
         n_average: int = 1,
-        n_swaps: int = 0,
+        n_moves: int = 1,
         max_iter: int = 200,
         tol: float = 1e-8,
         missing: str = "error",
@@ -239,7 +239,7 @@ class ESPAClassifier(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore
         self.init = init
         self.n_init = n_init
         self.n_average = n_average
-        self.n_swaps = n_swaps
+        self.n_moves = n_moves
         self.max_iter = max_iter
         self.tol = tol
         self.missing = missing
@@ -288,7 +288,7 @@ class ESPAClassifier(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore
         best = np.argsort(result.losses, kind="stable")[: self.n_average]
         chosen = result.take(best)
         readout = program.read(jobs.take(best), chosen)
-        members = members_of(chosen, readout, self.tau, self.eps_a)
+        members = members_of(program, jobs.take(best), chosen, readout, self.tau)
         self.predictor_ = build_predictor(program, members, 1.0, np.zeros(len(data.classes)))
         self.classes_ = data.classes
         self.backend_ = backend.describe()

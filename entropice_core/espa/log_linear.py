@@ -3,7 +3,7 @@
 Why: counting gives every box the shares of its own rows, and a row between two boxes the mean of both. Where classes
 are told apart by a slope rather than by clumps, such a staircase loses to logistic regression. Mixing logarithms,
 P(m|x) ~ exp(sum_k Gamma_k(x) theta_km), makes the logit a smooth interpolation between boxes; with wide affiliations it
-is nearly linear in x, as log Gamma_k - log Gamma_j is. theta_k stays a class table of box k. It is the
+is nearly linear in x, as log Gamma_k - log Gamma_j is. It is the
 minimiser of the log-loss of the training rows plus penalty / 2 |theta - log counted table|^2, a convex problem:
 multinomial logistic regression on the affiliations (Böhning 1992, doi 10.1007/BF00048682), drawn to the counts
 instead of zero.
@@ -38,16 +38,16 @@ def fit_table(affiliation: Floats, codes: NDArray[np.intp], weights: Floats, cou
 
     Returns
     -------
-    (K, M) float64, rows sum to one
+    (K, M) float64, theta; rows sum to zero
 
     Examples
     --------
     A strong penalty leaves the counts as they are.
 
     >>> half = np.full((1, 2), 0.5)
-    >>> fit_table(np.ones((4, 1)), np.array([0, 0, 0, 1]), np.ones(4), half, 1e9).round(3).tolist()
+    >>> softmax(fit_table(np.ones((4, 1)), np.array([0, 0, 0, 1]), np.ones(4), half, 1e9), axis=1).round(3).tolist()
     [[0.5, 0.5]]
-    >>> fit_table(np.ones((4, 1)), np.array([0, 0, 0, 1]), np.ones(4), half, 1e-9).round(3).tolist()
+    >>> softmax(fit_table(np.ones((4, 1)), np.array([0, 0, 0, 1]), np.ones(4), half, 1e-9), axis=1).round(3).tolist()
     [[0.75, 0.25]]
     """
     start = np.log(np.maximum(counted, 1e-6))
@@ -63,7 +63,9 @@ def fit_table(affiliation: Floats, codes: NDArray[np.intp], weights: Floats, cou
         return slope
 
     if counted.size > NEWTON:
-        theta = _quasi_newton(value, gradient, start)
+        theta = _quasi_newton(
+            value, gradient, start, weights @ affiliation / weights.sum(), spread_of(affiliation, weights)
+        )
     else:
         theta = start
         for _ in range(50):
@@ -71,19 +73,42 @@ def fit_table(affiliation: Floats, codes: NDArray[np.intp], weights: Floats, cou
             theta, fallen = _descend(value, theta, step)
             if fallen <= SETTLED * max(abs(value(theta)), 1.0):
                 break
-    table: Floats = np.asarray(softmax(theta, axis=1))
-    return table
+    scores: Floats = theta - theta.mean(axis=1, keepdims=True)
+    return scores
 
 
-def _quasi_newton(value: Callable[[Floats], float], gradient: Callable[[Floats], Floats], start: Floats) -> Floats:
+def spread_of(affiliation: Floats, weights: Floats) -> float:
+    """Mean variance of the affiliations over the rows, the unit of penalties; small where affiliations are wide.
+
+    >>> round(spread_of(np.eye(2), np.ones(2)), 6)
+    0.5
+    """
+    share = weights / weights.sum()
+    away = affiliation - share @ affiliation
+    total: float = float(share @ (away**2).sum(axis=1)) / max(affiliation.shape[1] - 1, 1)
+    return max(total, 1e-12)
+
+
+def _quasi_newton(
+    value: Callable[[Floats], float], gradient: Callable[[Floats], Floats], start: Floats, mean: Floats, spread: float
+) -> Floats:
+    """L-BFGS in slopes per standard affiliation and a class level: wide affiliations hardly differ between boxes."""
+    size = np.sqrt(spread)
+
+    def table(flat: Floats) -> Floats:
+        slopes = flat.reshape(len(start) + 1, -1)[1:] / size
+        levels: Floats = slopes - mean @ slopes + flat.reshape(len(start) + 1, -1)[0]
+        return levels
+
     def both(flat: Floats) -> tuple[float, Floats]:
-        theta = flat.reshape(start.shape)
-        return value(theta), gradient(theta).reshape(-1)
+        theta = table(flat)
+        slope = gradient(theta)
+        level = slope.sum(axis=0)
+        return value(theta), np.vstack([level, (slope - mean[:, None] * level) / size]).reshape(-1)
 
-    flat: NDArray[np.float64] = start.reshape(-1)
-    found = minimize(both, flat, jac=True, method="L-BFGS-B", options={"maxiter": 100})
-    theta: Floats = np.asarray(found.x, dtype=np.float64).reshape(start.shape)
-    return theta
+    begin = np.vstack([mean @ start, start * size]).reshape(-1)
+    found = minimize(both, begin, jac=True, method="L-BFGS-B", options={"maxiter": 200})
+    return table(np.asarray(found.x, dtype=np.float64))
 
 
 def _newton_step(affiliation: Floats, weights: Floats, theta: Floats, slope: Floats, penalty: float) -> Floats:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from entropice_core.espa.fit import FitResult, Readout
 from entropice_core.espa.predictor import Predictor
-from entropice_core.espa.training import Program
+from entropice_core.espa.training import Jobs, Program
 from entropice_core.espa.validation import class_factors
 
 Floats = NDArray[np.float64]
@@ -19,26 +19,37 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Member:
-    """One fit of all rows as part of a predictor: W (D,), S (K, D), Lambda (K, M), temperature."""
+    """One fit of all rows as part of a predictor: metric (D,), W in the units of the rows, S (K, D), Lambda (K, M).
 
-    W: Floats
+    ``scores`` (K, M) are those of a log-linear read-out, or None.
+    """
+
+    metric: Floats
     S: Floats
     Lambda: Floats
     temperature: float
+    scores: Floats | None = None
 
 
-def members_of(result: FitResult, readout: Readout, tau: float | None, eps_a: float) -> list[Member]:
+def members_of(
+    program: Program, jobs: Jobs, result: FitResult, readout: Readout, tau: float | None, scores: Floats | None = None
+) -> list[Member]:
     """Fits without their dead clusters, with the temperature of their predictions."""
+    eps_a, metric = program.settings.eps_a, result.W * np.stack([program.folds[f].metric for f in jobs.fold])
     temperature = np.full(len(result.W), eps_a) if tau is None else tau * readout.distance_scale
     return [
-        Member(result.W[b], result.S[b, live], readout.Lambda[b, live], float(temperature[b]))
+        Member(
+            metric[b],
+            result.S[b, live],
+            readout.Lambda[b, live],
+            float(temperature[b]),
+            None if scores is None else scores[b, live],
+        )
         for b, live in enumerate(readout.live)
     ]
 
 
-def build_predictor(
-    program: Program, members: Sequence[Member], power: float, class_bias: Floats, *, log_linear: bool = False
-) -> Predictor:
+def build_predictor(program: Program, members: Sequence[Member], power: float, class_bias: Floats) -> Predictor:
     """Average members that were fitted on all rows."""
     data, settings, fold = program.data, program.settings, program.folds[0]
     K = max(len(member.S) for member in members)
@@ -46,11 +57,12 @@ def build_predictor(
     def padded(values: Floats) -> Floats:
         return np.pad(values, ((0, K - len(values)), (0, 0)))
 
+    scores = np.array([padded(member.scores) for member in members if member.scores is not None])
     return Predictor(
         classes=data.classes,
         center=program.scaling.center,
         scale=program.scaling.scale,
-        metric=np.stack([member.W * fold.metric for member in members]),
+        metric=np.stack([member.metric for member in members]),
         centroids=np.stack([padded(member.S) for member in members]),
         class_probabilities=np.stack([padded(member.Lambda) for member in members]),
         live=np.stack([np.arange(K) < len(member.S) for member in members]),
@@ -59,5 +71,5 @@ def build_predictor(
         class_bias=class_bias,
         decision_weights=class_factors(settings.class_weight, data.classes, fold.frequency),
         masked=settings.missing == "mask",
-        log_linear=log_linear,
+        scores=scores if len(scores) else np.zeros((0, K, len(data.classes))),
     )

@@ -19,20 +19,20 @@ from entropice_core.errors import SchemaError
 from entropice_core.espa.backend import Array, Backend
 from entropice_core.espa.rows import Rows
 from entropice_core.espa.scaling import Scaling
-from entropice_core.espa.steps import DELTA, cost_operator
+from entropice_core.espa.steps import cost_operator
 from entropice_core.espa.sweep import soften
 
 Floats = NDArray[np.float64]
-SCHEMA = "espa-predictor-2"
+SCHEMA = "espa-predictor-3"
 _FLOATS = ("center", "scale", "metric", "centroids", "class_probabilities", "temperature", "power", "class_bias")
-_ARRAYS = (*_FLOATS, "decision_weights", "live", "classes")
+_ARRAYS = (*_FLOATS, "scores", "decision_weights", "live", "classes")
 
 
 @dataclass(frozen=True)
 class Predictor:
     """P(m | x) = mean over members of sum_k Gamma_k(x) Lambda_km, sharpened by a power and biased per class.
 
-    With ``log_linear`` the logarithms of Lambda are mixed instead: softmax over m of sum_k Gamma_k(x) log Lambda_km.
+    Where there are scores, they are mixed instead: softmax over m of sum_k Gamma_k(x) theta_km.
 
     Attributes
     ----------
@@ -51,9 +51,10 @@ class Predictor:
         P <- softmax(power log P + class_bias); 1 and 0 change nothing.
     decision_weights : (M,) float64
         What ``predict`` multiplies the probabilities by before it takes the largest: costs of missing a class.
+    scores : (R, K, M) or (0, K, M) float64
+        Log-linear read-out theta (``log_linear.py``); none when probabilities are counted.
     masked : bool
         Whether missing values are left out of the distances (otherwise they are refused by the caller).
-    log_linear : bool
     """
 
     classes: NDArray[Any]
@@ -67,16 +68,15 @@ class Predictor:
     power: Floats
     class_bias: Floats
     decision_weights: Floats
+    scores: Floats
     masked: bool = False
-    log_linear: bool = False
 
     def mix(self, affiliation: Floats, member: int) -> Floats:
         """(n, M) class probabilities of a member from the affiliations (n, K) of rows to its boxes."""
-        table = self.class_probabilities[member]
-        if not self.log_linear:
-            blend: Floats = affiliation @ table
+        if not len(self.scores):
+            blend: Floats = affiliation @ self.class_probabilities[member]
             return blend
-        mixed: Floats = np.asarray(softmax(affiliation @ np.log(np.maximum(table, DELTA)), axis=1))
+        mixed: Floats = np.asarray(softmax(affiliation @ self.scores[member], axis=1))
         return mixed
 
     def predict_proba(self, X: NDArray[Any], backend: Backend) -> Floats:
@@ -114,7 +114,7 @@ class Predictor:
         """Return named arrays (no objects) and JSON-able metadata from which :meth:`from_arrays` rebuilds this."""
         arrays = {name: np.array(getattr(self, name)) for name in _ARRAYS}
         arrays["classes"] = _plain(self.classes)
-        meta = {"schema": SCHEMA, "masked": self.masked, "log_linear": self.log_linear}
+        meta = {"schema": SCHEMA, "masked": self.masked}
         return arrays, {**meta, "digest": _digest(arrays, meta)}
 
     @classmethod
@@ -131,7 +131,7 @@ class Predictor:
         _check_shapes(chosen)
         if _digest(chosen, meta) != meta.get("digest"):
             raise SchemaError("The stored eSPA model is not what was stored: its digest differs; store it again.")
-        return cls(**chosen, masked=bool(meta["masked"]), log_linear=bool(meta["log_linear"]))
+        return cls(**chosen, masked=bool(meta["masked"]))
 
     def _rows(self, X: NDArray[Any], backend: Backend) -> Rows:
         if X.ndim != 2 or X.shape[1] != len(self.center):
@@ -225,6 +225,7 @@ def _check_shapes(arrays: dict[str, NDArray[Any]]) -> None:
         "metric": (n_members, n_features),
         "class_probabilities": (n_members, n_clusters, n_classes),
         "live": (n_members, n_clusters),
+        "scores": (n_members if len(arrays["scores"]) else 0, n_clusters, n_classes),
         "temperature": (n_members,),
         "power": (1,),
         "class_bias": (n_classes,),

@@ -14,7 +14,7 @@ from scipy.special import softmax
 
 from entropice_core.espa.fit import FitResult, Readout
 from entropice_core.espa.held_out import Members, affiliations, held_out_probabilities, smoothed
-from entropice_core.espa.log_linear import fit_table
+from entropice_core.espa.log_linear import fit_table, spread_of
 from entropice_core.espa.search import Candidate
 from entropice_core.espa.starts import SEED_ROWS, at_most
 from entropice_core.espa.training import Jobs, Program
@@ -25,13 +25,19 @@ Integers = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class LogLinear:
-    """Log-linear tables: width of the affiliations, in mean distances to the nearest box, and penalty, in rows."""
+    """Log-linear tables: width of the affiliations, in mean distances to the nearest box, and penalty, in rows times
+    the variance of the affiliations.
+
+    The wider the affiliations the more the logits are linear in the features: at ``SLOPE`` they are, in the directions
+    that lead from box to box.
+    """
 
     width: float
     penalty: float
 
 
-WAYS: tuple[LogLinear | None, ...] = (None, *(LogLinear(width, p) for width in (0.4, 1.6) for p in (0.1, 0.01)))
+SLOPE = 64.0
+WAYS: tuple[LogLinear | None, ...] = (None, *(LogLinear(w, p) for w in (0.4, 1.6, SLOPE) for p in (1.0, 0.1)))
 
 
 def held_out_ways(
@@ -50,28 +56,30 @@ def _held_out(tests: Sequence[Integers], way: LogLinear, program: Program, candi
         for fit in members.of_fold(position):
             one = np.array([fit])
             single = Members(members.jobs.take(one), members.result.take(one), members.readout.take(one), 1, 1)
-            tables = log_linear_tables(
+            scores = log_linear_scores(
                 program, single.jobs, single.result, single.readout, way=way, alpha=candidate.alpha
             )
             width = way.width * single.readout.distance_scale
             inside = affiliations(program, single.jobs, single.result, single.readout, width, test)
-            total[test] += softmax(inside[:, 0] @ np.log(tables[0]), axis=1) / members.n_average
+            total[test] += softmax(inside[:, 0] @ scores[0], axis=1) / members.n_average
     return total
 
 
-def log_linear_tables(
+def log_linear_scores(
     program: Program, jobs: Jobs, result: FitResult, readout: Readout, *, way: LogLinear, alpha: float
 ) -> Floats:
-    """(B, K, M) class tables of fits, each fitted to the rows that its fold trains on (20 000 of them at most)."""
+    """(B, K, M) scores of fits, each fitted to the rows that its fold trains on (20 000 of them at most)."""
     counted = smoothed(readout, program, jobs, alpha)
     weights = program.backend.to_host(program.rows.weights)
+    parts = [program.folds[fold].part for fold in jobs.fold]
     tables = []
     for fit in range(len(jobs.fold)):
         one = np.array([fit])
-        seen = np.flatnonzero(weights[jobs.fold[fit]] > 0)
+        seen = np.flatnonzero(weights[parts[fit]] > 0)
         some = at_most(seen, SEED_ROWS, np.random.RandomState(0))
-        parts = (jobs.take(one), result.take(one), readout.take(one))
-        inside = affiliations(program, *parts, way.width * readout.distance_scale[one], some)[:, 0]
+        own_fit = (jobs.take(one), result.take(one), readout.take(one))
+        inside = affiliations(program, *own_fit, way.width * readout.distance_scale[one], some)[:, 0]
         own = program.data.weights[some] * (program.data.weights[seen].sum() / program.data.weights[some].sum())
-        tables.append(fit_table(inside, program.data.codes[some], own, counted[fit], way.penalty))
+        penalty = way.penalty * spread_of(inside, own)
+        tables.append(fit_table(inside, program.data.codes[some], own, counted[fit], penalty))
     return np.stack(tables)

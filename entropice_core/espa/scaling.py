@@ -61,7 +61,8 @@ def fit_scaling(X: NDArray[Any], weights: Floats, kind: str = "standard") -> Sca
 
     ``standard`` divides by the standard deviation, so that W compares what clusters explain of each feature;
     ``minmax`` divides by the range, as in the papers' scripts, which rewards heavy-tailed features; ``none`` only
-    centres.
+    centres. In the last two all features are then divided by one number that makes their mean variance one, so that
+    temperatures mean the same in every scaling.
 
     Parameters
     ----------
@@ -81,6 +82,9 @@ def fit_scaling(X: NDArray[Any], weights: Floats, kind: str = "standard") -> Sca
     varies = (high - low) > 8 * np.finfo(np.float64).eps * np.maximum(np.abs(high), np.abs(low))
     varies &= second > 0
     divisor = {"standard": np.sqrt(second), "minmax": high - low, "none": np.ones_like(center)}[kind]
+    if kind != "standard" and varies.any():
+        # one common factor, so that temperatures have the same unit in every scaling: a mean variance of one
+        divisor = divisor * np.sqrt(np.mean(second[varies] / divisor[varies] ** 2))
     scale = np.where(varies, divisor, 1.0)
     return Scaling(center, scale, np.where(varies, second / scale**2, 0.0), observed)
 

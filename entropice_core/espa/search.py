@@ -34,12 +34,13 @@ MOVED = 4  # configurations that get the moves which leave poor optima; more whe
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a fit is given: K, the two temperatures of training, and the power of the prior of W."""
+    """What a fit is given: K, the two temperatures of training, the power of the prior of W, and the scaling."""
 
     n_clusters: int
     eps_c: float
     eps_w: float
     mi_prior: float
+    scaling: str
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,18 @@ class Grid:
     eps_c: tuple[float, ...]
     eps_w: tuple[float, ...]
     mi_prior: tuple[float, ...]
+    scaling: tuple[str, ...]
     tau: tuple[float | None, ...]
     alpha: tuple[float, ...]
 
     def configurations(self) -> list[Configuration]:
         """All combinations of the training parameters, in a fixed order.
 
-        >>> len(Grid((2, 4), (0.1,), (0.5, 1.0), (0.0,), (0.0, 0.2), (1.0,)).configurations())
+        >>> len(Grid((2, 4), (0.1,), (0.5, 1.0), (0.0,), ("standard",), (0.0, 0.2), (1.0,)).configurations())
         4
         """
-        sizes, *others = (sorted(set(axis)) for axis in (self.n_clusters, self.eps_c, self.eps_w, self.mi_prior))
+        axes: tuple[tuple[Any, ...], ...] = (self.n_clusters, self.eps_c, self.eps_w, self.mi_prior, self.scaling)
+        sizes, *others = (sorted(set(axis)) for axis in axes)
         return [Configuration(int(values[0]), *values[1:]) for values in itertools.product(sizes, *others)]
 
 
@@ -96,7 +99,7 @@ class Candidate:
         Mean over folds, weighted by the held-out weight.
     fold_log_losses : (F,) float64
     stage : "screen", "full" or "moved"
-        A few sweeps of a few restarts; all restarts to the end; the same with swaps. Screened ones are never chosen.
+        A few sweeps of a few restarts; all restarts to the end; the same with moves. Screened ones are never chosen.
     members : Members
         Its fits of all folds.
     """
@@ -151,7 +154,7 @@ def search(
         survivors = _best(screened, n_keep)
         removed = [candidate for candidate in screened if candidate.configuration not in survivors]
     finished = runner.score(survivors, np.arange(n_restarts), "full")
-    if program.settings.n_swaps:
+    if program.settings.n_moves:
         finished += runner.score(_best(finished, max(MOVED, plan.n_keep_least)), np.arange(n_restarts), "moved")
     return _ranked(finished) + _ranked(removed)
 
@@ -165,10 +168,10 @@ def _best(candidates: list[Candidate], n_keep: int) -> list[Configuration]:
 def _ranked(candidates: list[Candidate]) -> list[Candidate]:
     """Best first; ties go to fewer clusters, weaker labels, more even weights and more smoothing."""
 
-    def key(candidate: Candidate) -> tuple[float, ...]:
+    def key(candidate: Candidate) -> tuple[Any, ...]:
         c = candidate.configuration
         read_out = (-candidate.alpha, -(candidate.tau or 0.0))
-        return (candidate.log_loss, c.n_clusters, c.eps_c, -c.eps_w, c.mi_prior, *read_out)
+        return (candidate.log_loss, c.n_clusters, c.eps_c, -c.eps_w, c.mi_prior, c.scaling, *read_out)
 
     return sorted(candidates, key=key)
 
@@ -251,8 +254,8 @@ class Chunk:
 
 def compute_chunk(tests: Sequence[Integers], plan: Plan, program: Program, chunk: Chunk) -> Outcome:
     """Fit all configurations of a chunk in all folds and score the held-out rows."""
-    jobs = _jobs(chunk, plan, len(tests))
-    result = program.run(jobs, SCREEN_SWEEPS if chunk.stage == "screen" else None, swaps=chunk.stage == "moved")
+    jobs = _jobs(program, chunk, plan, len(tests))
+    result = program.run(jobs, SCREEN_SWEEPS if chunk.stage == "screen" else None, moves=chunk.stage == "moved")
     best = _best_restarts(result, len(chunk.restarts), plan.n_average)
     n_iter = np.array([len(curve) for curve in result.curves])
     chosen, jobs = result.take(best), jobs.take(best)
@@ -262,12 +265,13 @@ def compute_chunk(tests: Sequence[Integers], plan: Plan, program: Program, chunk
     return Outcome(members, losses, n_iter.reshape(n_configurations, -1).mean(axis=1))
 
 
-def _jobs(chunk: Chunk, plan: Plan, n_folds: int) -> Jobs:
+def _jobs(program: Program, chunk: Chunk, plan: Plan, n_folds: int) -> Jobs:
     """All fits of a chunk: configurations x folds x restarts."""
     configurations, restarts = chunk.configurations, chunk.restarts
     c, f, r = (axis.reshape(-1) for axis in np.indices((len(configurations), n_folds, len(restarts))))
     each = [np.array([getattr(x, name) for x in configurations])[c] for name in ("eps_c", "eps_w", "mi_prior")]
-    return Jobs(configurations[0].n_clusters, min(plan.grid.alpha), f + 1, restarts[r], *each)
+    fold = np.array([[program.fold(1 + p, x.scaling) for p in range(n_folds)] for x in configurations])[c, f]
+    return Jobs(configurations[0].n_clusters, min(plan.grid.alpha), fold, restarts[r], *each)
 
 
 def _best_restarts(result: FitResult, n_restarts: int, n_average: int) -> Integers:
@@ -291,6 +295,7 @@ def table(candidates: Sequence[Candidate]) -> dict[str, NDArray[Any]]:
         "eps_c": [c.configuration.eps_c for c in candidates],
         "eps_w": [c.configuration.eps_w for c in candidates],
         "mi_prior": [c.configuration.mi_prior for c in candidates],
+        "scaling": [c.configuration.scaling for c in candidates],
         "tau": [np.nan if c.tau is None else c.tau for c in candidates],
         "alpha": [c.alpha for c in candidates],
         "log_loss": [c.log_loss for c in candidates],

@@ -1,8 +1,9 @@
 """From rows and settings to batches of fits.
 
 Shared by the classifier, which fits all rows, and the search, which also fits the training part of every fold: the
-whole data set is fold 0, folds of a cross-validation follow. The rows exist once; a fold is a row of weights, its own
-units are a factor on the squared differences, so that nothing of held-out rows enters.
+whole data set is part 0, training parts of a cross-validation follow. The rows exist once; a part is a row of weights,
+and a fold is a part in one scaling: its units are a factor on the squared differences, so that nothing of held-out rows
+enters and several scalings share the rows.
 What must not be here: scikit-learn, choice among configurations.
 """
 
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from entropice_core.espa.backend import Backend
+from entropice_core.espa.board import Pool
 from entropice_core.espa.fit import FitResult, Readout, read_out, run_fits
 from entropice_core.espa.instance_weights import reweighted, run_reweighted
+from entropice_core.espa.moves import Mover
 from entropice_core.espa.rows import Rows
 from entropice_core.espa.scaling import fit_scaling
 from entropice_core.espa.seeds import SeedRows, canonical_order
@@ -30,7 +33,6 @@ from entropice_core.espa.starts import (
     seed,
 )
 from entropice_core.espa.steps import Parameters, Problem
-from entropice_core.espa.swaps import Mover, Pool
 from entropice_core.espa.training_rows import Settings, TrainingRows
 from entropice_core.espa.validation import class_factors
 
@@ -42,10 +44,12 @@ __all__ = ["Fold", "Jobs", "Program", "Settings", "TrainingRows"]
 
 @dataclass(frozen=True)
 class Fold:
-    """Constants of the training part of one fold; D features, M classes, R restarts, K clusters.
+    """Constants of one training part in one scaling; D features, M classes, R restarts, K clusters.
 
     Attributes
     ----------
+    part : int
+        Which row of weights it sees; 0 = all rows.
     total : float
         Sum of the weights, in rows.
     frequency, class_factor : (M,)
@@ -57,6 +61,7 @@ class Fold:
         Where the restarts begin.
     """
 
+    part: int
     total: float
     frequency: Floats
     class_factor: Floats
@@ -87,11 +92,18 @@ class Jobs:
 
     @classmethod
     def restarts_of_all_rows(
-        cls, n_clusters: int, alpha: float, eps_c: float, eps_w: float, n_init: int, mi_prior: float = 0.0
+        cls,
+        n_clusters: int,
+        alpha: float,
+        eps_c: float,
+        eps_w: float,
+        n_init: int,
+        mi_prior: float = 0.0,
+        fold: int = 0,
     ) -> "Jobs":
-        """All restarts of one configuration on the whole data set."""
-        fold, restart = np.zeros(n_init, dtype=np.intp), np.arange(n_init)
-        return cls(n_clusters, alpha, fold, restart, *(np.full(n_init, value) for value in (eps_c, eps_w, mi_prior)))
+        """All restarts of one configuration on the whole data set (or another fold)."""
+        folds, restart = np.full(n_init, fold, dtype=np.intp), np.arange(n_init)
+        return cls(n_clusters, alpha, folds, restart, *(np.full(n_init, value) for value in (eps_c, eps_w, mi_prior)))
 
 
 class Program:
@@ -104,7 +116,7 @@ class Program:
     random : RandomState
     backend : Backend
     training_parts : sequence of (n,) int
-        Rows of the training part of each fold; fold 0, all rows, is always there.
+        Rows of each training part; part 0, all rows, is always there.
     """
 
     def __init__(
@@ -116,9 +128,12 @@ class Program:
         training_parts: Sequence[Integers] = (),
     ) -> None:
         self.data, self.settings, self.backend = data, settings, backend
-        self.scaling = fit_scaling(data.X, data.weights, settings.scaling)
+        self.scaling = fit_scaling(data.X, data.weights, settings.scalings[0])
         weights = np.stack([data.weights, *(_only(data.weights, part) for part in training_parts)])
-        self.folds = [self._fold(row, random) for row in weights]
+        self._n_parts = len(weights)
+        self.folds = [
+            self._fold(part, row, kind, random) for kind in settings.scalings for part, row in enumerate(weights)
+        ]
         self.rows = Rows(
             data.X,
             self.scaling,
@@ -131,22 +146,26 @@ class Program:
         )
         self._second_moments = self.rows.second_moments()
         # drawn last and only when asked for, so that other results stay what they are
-        self._swap_seed = int(random.randint(2**31)) if settings.n_swaps else 0
+        self._move_seed = int(random.randint(2**31)) if settings.n_moves else 0
+
+    def fold(self, part: int, scaling: str) -> int:
+        """Which fold is a training part in a scaling."""
+        return self.settings.scalings.index(scaling) * self._n_parts + part
 
     @property
     def n_distinct(self) -> int:
         """How many clusters could be seeded; smaller than asked for when rows repeat."""
         return int(self.folds[0].live.sum(1).max())
 
-    def run(self, jobs: Jobs, max_iter: int | None = None, *, swaps: bool = True) -> FitResult:
-        """Run fits to the end, with swaps and learnt row weights if asked for, or for ``max_iter`` sweeps."""
+    def run(self, jobs: Jobs, max_iter: int | None = None, *, moves: bool = True) -> FitResult:
+        """Run fits to the end, with moves and learnt row weights if asked for, or for ``max_iter`` sweeps."""
         settings, problem = self.settings, self.problem(jobs)
         soft, limit = settings.eps_a > 0, settings.max_iter if max_iter is None else max_iter
         result = run_fits(self.rows, problem, self.start(jobs), max_iter=limit, tol=settings.tol, soft=soft)
         if max_iter is not None:
             return result
-        if settings.n_swaps and swaps:
-            result = self._mover(jobs, problem).improve(result, settings.n_swaps)
+        if settings.n_moves and moves:
+            result = self._mover(jobs, problem).improve(result, settings.n_moves)
         if math.isfinite(settings.eps_t):
             eps_t, tol = settings.eps_t, settings.tol
             return run_reweighted(self.rows, problem, result, eps_t, max_iter=limit, tol=tol, soft=soft)
@@ -154,15 +173,16 @@ class Program:
 
     def _mover(self, jobs: Jobs, problem: Problem) -> Mover:
         settings = self.settings
-        pools = {fold: self._pool(int(fold)) for fold in np.unique(jobs.fold)}
+        parts = self._each(jobs, "part").astype(np.intp)
+        pools = {part: self._pool(int(part)) for part in np.unique(parts)}
         keys = np.stack([jobs.fold, jobs.eps_c, jobs.eps_w, jobs.mi_prior], axis=1)
         return Mover(
             rows=self.rows,
             problem=problem,
-            pools=[pools[fold] for fold in jobs.fold],
+            pools=[pools[part] for part in parts],
             group=np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1),
             streams=[
-                np.random.default_rng([self._swap_seed, f, r]) for f, r in zip(jobs.fold, jobs.restart, strict=True)
+                np.random.default_rng([self._move_seed, f, r]) for f, r in zip(jobs.fold, jobs.restart, strict=True)
             ],
             init=settings.init,
             max_iter=settings.max_iter,
@@ -170,13 +190,14 @@ class Program:
             soft=settings.eps_a > 0,
         )
 
-    def _pool(self, fold: int) -> Pool:
-        data, weights = self.data, self.backend.to_host(self.rows.weights)[fold]
-        some = at_most(np.flatnonzero(weights > 0), SEED_ROWS, np.random.RandomState(self._swap_seed % 2**31))
+    def _pool(self, part: int) -> Pool:
+        data, weights = self.data, self.backend.to_host(self.rows.weights)[part]
+        some = at_most(np.flatnonzero(weights > 0), SEED_ROWS, np.random.RandomState(self._move_seed % 2**31))
         x = self.scaling.inside(data.X[some])
         order = canonical_order(x, data.codes[some])
         rows = SeedRows(x[order], data.codes[some][order], weights[some][order], len(data.classes))
-        return Pool(some[order], rows)
+        augmented = self.backend.to_host(self.rows.gather(some[order])).astype(np.float64, copy=False)
+        return Pool(some[order], rows, augmented, rows.weights / rows.weights.sum())
 
     def read(self, jobs: Jobs, result: FitResult) -> Readout:
         """Count the classes of the clusters again."""
@@ -188,7 +209,7 @@ class Program:
 
     def problem(self, jobs: Jobs) -> Problem:
         """Lay out the constants of the jobs on the device."""
-        put = self.backend.numbers
+        put, part = self.backend.numbers, self._each(jobs, "part").astype(np.intp)
         frequency, factor = self._each(jobs, "frequency"), self._each(jobs, "class_factor")
         return Problem(
             eps_c=put(jobs.eps_c),
@@ -200,8 +221,8 @@ class Program:
             class_factor=put(factor),
             metric=put(self._each(jobs, "metric")),
             log_prior=put(self._log_prior(jobs)),
-            second_moment=put(self._second_moments[jobs.fold]),
-            fold=self.backend.integers(jobs.fold),
+            second_moment=put(self._second_moments[part]),
+            fold=self.backend.integers(part),
         )
 
     def start(self, jobs: Jobs) -> Parameters:
@@ -226,18 +247,19 @@ class Program:
     def _each(self, jobs: Jobs, name: str) -> Floats:
         return np.stack([np.asarray(getattr(self.folds[f], name), dtype=np.float64) for f in jobs.fold])
 
-    def _fold(self, weights: Floats, random: np.random.RandomState) -> Fold:
+    def _fold(self, number: int, weights: Floats, kind: str, random: np.random.RandomState) -> Fold:
         data, settings = self.data, self.settings
         part = np.flatnonzero(weights > 0)
         total = float(weights.sum())
         frequency = data.frequency(weights)
         factor = class_factors(settings.class_weight, data.classes, frequency)
-        scaling = fit_scaling(data.X, weights, settings.scaling)
+        scaling = fit_scaling(data.X, weights, kind)
         relevance = measure_relevance(data, part, settings, random)
         metric = feature_metric(scaling)
         W = first_weights(relevance, scaling.varies, settings)
         S, live = seed(data, part, scaling, W * metric, settings, random)
         return Fold(
+            part=number,
             total=total,
             frequency=frequency,
             class_factor=factor / (factor @ frequency),

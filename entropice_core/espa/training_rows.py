@@ -19,13 +19,13 @@ Integers = NDArray[np.intp]
 @dataclass(frozen=True)
 class Settings:
     """What all fits of a program share; meanings as in ``ESPAClassifier``. ``n_clusters`` and ``mi_prior`` are the
-    largest that any fit has.
+    largest that any fit has, ``scaling`` may be several of which each fit has one.
     """
 
     n_clusters: int
     eps_a: float
     unbias: bool
-    scaling: str
+    scaling: str | tuple[str, ...]
     class_weight: Any
     mi_prior: float
     mi_start: float
@@ -35,7 +35,12 @@ class Settings:
     tol: float
     missing: str
     eps_t: float = math.inf
-    n_swaps: int = 0
+    n_moves: int = 0
+
+    @property
+    def scalings(self) -> tuple[str, ...]:
+        """Scalings that fits may have; rows are kept in the units of the first."""
+        return (self.scaling,) if isinstance(self.scaling, str) else self.scaling
 
     @classmethod
     def of(cls, parameters: dict[str, Any]) -> "Settings":

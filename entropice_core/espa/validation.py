@@ -37,8 +37,8 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     for name in ("eps_c", "eps_a", "alpha", "tol", "mi_prior"):
         _check(parameters, name, lambda v: _is_finite(v) and v >= 0, "a finite number of at least 0")
     _check(parameters, "eps_w", lambda v: _is_real(v) and v > 0, "a number above 0 (infinity keeps W even)")
-    if "n_swaps" in parameters:
-        _check(parameters, "n_swaps", lambda v: _is_integer(v) and v >= 0, "an integer of at least 0")
+    if "n_moves" in parameters:
+        _check(parameters, "n_moves", lambda v: _is_integer(v) and v >= 0, "an integer of at least 0")
     if "eps_t" in parameters:
         _check(parameters, "eps_t", lambda v: _is_real(v) and v > 0, "a number above 0 (infinity keeps the weights)")
     _check(parameters, "mi_start", lambda v: _is_finite(v) and 0 <= v <= 1, "a share between 0 and 1")
@@ -69,7 +69,9 @@ def _is_finite(value: Any) -> bool:
 
 def check_search(parameters: Mapping[str, Any], grid: Any) -> None:
     """Raise ``ParameterError`` for the first value of a search outside its range."""
-    lists = {name: getattr(grid, name) for name in ("n_clusters", "eps_c", "eps_w", "mi_prior", "tau", "alpha")}
+    lists = {
+        name: getattr(grid, name) for name in ("n_clusters", "eps_c", "eps_w", "mi_prior", "scaling", "tau", "alpha")
+    }
     for name, values in lists.items():
         if not values:
             raise ParameterError(f"{name} is empty, expected at least one value to try.")

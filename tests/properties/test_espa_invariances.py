@@ -87,7 +87,7 @@ def smooth() -> Table:
     return Table(X, (X[:, 0] + 0.5 * rng.normal(size=120) > 0).astype(int), np.ones(120))
 
 
-@pytest.mark.parametrize("options", [{}, {"n_swaps": 2}, {"eps_t": 0.5}, {"eps_a": 0.02}])
+@pytest.mark.parametrize("options", [{}, {"n_moves": 2}, {"eps_t": 0.5}, {"eps_a": 0.02}])
 def test_row_order_and_a_shift_by_a_hundred_standard_deviations_do_not_matter(smooth, options) -> None:
     X, y = smooth.X, smooth.y
     order = np.random.default_rng(1).permutation(len(X))
@@ -97,7 +97,7 @@ def test_row_order_and_a_shift_by_a_hundred_standard_deviations_do_not_matter(sm
     np.testing.assert_allclose(model(**options).fit(far, y).predict_proba(far), first, atol=1e-7)
 
 
-@pytest.mark.parametrize("options", [{}, {"n_swaps": 2}, {"eps_t": 0.5}])
+@pytest.mark.parametrize("options", [{}, {"n_moves": 2}, {"eps_t": 0.5}])
 def test_rows_repeated_equal_weights_doubled_with_every_route(smooth, options) -> None:
     X, y = smooth.X, smooth.y
     weights = 1.0 + (np.arange(len(X)) % 3 == 0)
@@ -189,6 +189,6 @@ def test_the_best_restart_reaches_the_best_of_all_assignments_and_none_falls_bel
     best = best_of_all_assignments(table, K, 0.3, 0.5, 1.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fitted = ESPAClassifier(K, n_init=32, n_swaps=4, tol=1e-12, random_state=0).fit(X, y, table.weights)
+        fitted = ESPAClassifier(K, n_init=32, n_moves=4, tol=1e-12, random_state=0).fit(X, y, table.weights)
     assert fitted.restart_losses_.min() == pytest.approx(best, abs=1e-10)
     assert fitted.restart_losses_.min() >= best - 1e-10

@@ -60,7 +60,7 @@ def test_nothing_that_is_given_is_written_to(blobs) -> None:
     copies = X.copy(), y.copy(), weights.copy()
     for array in (X, y, weights):
         array.flags.writeable = False
-    model = ESPAClassifier(6, n_init=2, n_swaps=1, eps_t=1.0, random_state=0).fit(X, y, weights)
+    model = ESPAClassifier(6, n_init=2, n_moves=1, eps_t=1.0, random_state=0).fit(X, y, weights)
     model.predict_proba(X)
     model.compare_importances(X, y, weights, n_repeats=1)
     for array, copy in zip((X, y, weights), copies, strict=True):

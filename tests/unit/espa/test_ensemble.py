@@ -25,7 +25,8 @@ SMALL = {
     "n_average": 2,
     "n_screen": 2,
     "mi_prior": (0.0,),
-    "n_swaps": 0,
+    "scaling": "standard",
+    "n_moves": 0,
 }
 
 
@@ -79,8 +80,11 @@ def test_folds_in_one_matrix_fit_what_the_training_rows_alone_fit(cancer) -> Non
         eps_w=(0.5,),
         tau=(0.2,),
         alpha=(1.0,),
+        mi_prior=(0.0,),
+        scaling="standard",
         n_init=64,
         n_average=1,
+        n_moves=0,
         cv=[(train, test)],
         random_state=0,
     ).fit(X, y)
@@ -94,8 +98,8 @@ def test_folds_in_one_matrix_fit_what_the_training_rows_alone_fit(cancer) -> Non
 
 def test_a_grid_of_one_point_refits_the_classifier_itself(cancer) -> None:
     X, y = cancer
-    one = {"eps_c": (0.3,), "eps_w": (0.5,), "mi_prior": (0.0,), "tau": (0.2,), "alpha": (1.0,)}
-    search = ESPASearch((8,), **one, n_init=8, n_swaps=0, calibrate=False, cv=2, tol=1e-8, random_state=3)
+    one = {"eps_c": (0.3,), "eps_w": (0.5,), "mi_prior": (0.0,), "tau": (0.2,), "alpha": (1.0,), "scaling": "standard"}
+    search = ESPASearch((8,), **one, n_init=8, n_moves=0, calibrate=False, cv=2, tol=1e-8, random_state=3)
     model = ESPAClassifier(8, eps_c=0.3, eps_w=0.5, tau=0.2, alpha=1.0, n_init=8, n_average=4, random_state=3)
     np.testing.assert_allclose(search.fit(X, y).predict_proba(X), model.fit(X, y).predict_proba(X), atol=1e-12)
 

@@ -1,13 +1,11 @@
-"""Other ways to train: soft and absent labels, learnt row weights, swaps."""
-
-import math
+"""Other ways to train: soft and absent labels, learnt row weights."""
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_wine, make_blobs
 
 from entropice_core.errors import ConfigError, TrainingError
-from entropice_core.espa import ESPAClassifier, ESPASearch
+from entropice_core.espa import ESPAClassifier
 from entropice_core.espa.soft_labels import soft_labels
 
 
@@ -136,41 +134,8 @@ def test_learnt_weights_of_absent_rows_are_zero_and_missing_values_are_allowed(w
     assert falls(model.loss_curve_)
 
 
-def test_swaps_only_ever_lower_the_loss_of_every_restart(cancer) -> None:
-    X, y = cancer
-    curves = [ESPAClassifier(n_swaps=n, random_state=0).fit(X, y) for n in (0, 1, 4)]
-    for before, after in zip(curves, curves[1:], strict=False):
-        assert (after.restart_losses_ <= before.restart_losses_).all()
-        assert falls(after.loss_curve_)
-    assert curves[2].restart_losses_.mean() < curves[0].restart_losses_.mean() - 0.005
-
-
-def test_ten_rounds_of_swaps_bring_nearly_every_restart_into_the_best_basin() -> None:
-    rng = np.random.default_rng(0)
-    # a ring in two of forty features of equal variance: half of the even starts choose noise
-    X = rng.normal(size=(240, 40))
-    y = (X[:, 0] ** 2 + X[:, 1] ** 2 < 1.4).astype(int)
-    options = {"n_clusters": 10, "eps_w": 0.15, "random_state": 0}
-    plain = ESPAClassifier(**options, n_init=16).fit(X, y).restart_losses_
-    moved = ESPAClassifier(**options, n_init=16, n_swaps=10).fit(X, y).restart_losses_
-    best = min(plain.min(), moved.min())
-    reach = 0.01 * max(abs(best), 0.15 * math.log(40))
-    assert (moved <= best + reach).mean() >= 0.8
-    assert (plain <= best + reach).mean() <= 0.3
-    assert moved.max() < plain.mean()
-
-
-@pytest.mark.parametrize("options", [{"eps_a": 0.02}, {"missing": "mask"}, {"n_clusters": 1}, {"dtype": "float32"}])
-def test_swaps_go_with_every_other_option(wine, options) -> None:
-    X, y = wine
-    model = ESPAClassifier(**{"n_clusters": 4, "n_init": 4, "n_swaps": 2, "random_state": 0, **options}).fit(X, y)
-    assert falls(model.loss_curve_)
-    again = ESPAClassifier(**{"n_clusters": 4, "n_init": 4, "n_swaps": 2, "random_state": 0, **options}).fit(X, y)
-    np.testing.assert_array_equal(model.predict_proba(X), again.predict_proba(X))
-
-
 @pytest.mark.parametrize("backend", ["torch", "array_api_strict"])
-@pytest.mark.parametrize("options", [{"n_swaps": 2}, {"eps_t": 0.5}, {"eps_t": 0.5, "eps_a": 0.05}])
+@pytest.mark.parametrize("options", [{"n_moves": 2}, {"eps_t": 0.5}, {"eps_t": 0.5, "eps_a": 0.05}])
 def test_every_library_gives_the_same_routes(wine, backend, options) -> None:
     namespace = pytest.importorskip(backend)
     X, y = wine
@@ -185,23 +150,11 @@ def test_every_library_gives_the_same_routes(wine, backend, options) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"n_swaps": -1}, "n_swaps is -1, expected an integer of at least 0"),
-        ({"n_swaps": 1.5}, "n_swaps is 1.5"),
+        ({"n_moves": -1}, "n_moves is -1, expected an integer of at least 0"),
+        ({"n_moves": 1.5}, "n_moves is 1.5"),
         ({"eps_t": 0.0}, "eps_t is 0.0, expected a number above 0"),
     ],
 )
 def test_wrong_options_of_the_routes_are_named(wine, change, message) -> None:
     with pytest.raises(ConfigError, match=message):
         ESPAClassifier(**change).fit(*wine)
-
-
-def test_the_search_takes_swaps_and_ends_the_same_in_any_chunks(wine, monkeypatch) -> None:
-    X, y = wine
-    options = {"n_clusters": (8,), "eps_c": (0.1, 0.3), "eps_w": (0.5,), "n_init": 4, "keep": 1.0, "random_state": 0}
-    plain, moved = (ESPASearch(**options, n_swaps=n).fit(X, y) for n in (0, 2))
-    assert not np.array_equal(plain.predict_proba(X), moved.predict_proba(X))
-    monkeypatch.setattr("entropice_core.espa.search.HOST_COLUMNS", 10)
-    again = ESPASearch(**options, n_swaps=2).fit(X, y)
-    np.testing.assert_allclose(again.results_["log_loss"], moved.results_["log_loss"], atol=1e-10)
-    with pytest.raises(ConfigError, match="n_swaps is -2"):
-        ESPASearch(**options, n_swaps=-2).fit(X, y)
