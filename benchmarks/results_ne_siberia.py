@@ -38,13 +38,13 @@ def main(page: Path) -> None:
     entries = [read_entry(folder, "ne_siberia") for folder in folders.values()]
     pairs = compare_pairs(entries)
     text = page.read_text()
-    for name, table in (("scores", scores(read)), ("pairs", pair_table(pairs)), ("grids", grid_table(pairs))):
+    for name, table in (("scores", scores(read)), ("pairs", pair_table(pairs))):
         before, _, rest = text.partition(f"<!-- {name} -->\n")
         if rest:
             text = f"{before}<!-- {name} -->\n{table}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
     page.write_text(text)
     copy_figures(page.parent / "images", store, folders, read, pairs, study)
-    facts(folders, read)
+    facts(folders, read, pairs)
 
 
 def scores(read: dict) -> str:
@@ -75,8 +75,8 @@ def pair_table(pairs: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def grid_table(pairs: pd.DataFrame) -> str:
-    """Differences of one model on two grids."""
+def between_grids(pairs: pd.DataFrame) -> str:
+    """Say which differences of one model on two grids are clear of zero."""
     rows = pairs[(pairs["matched_by"] == "place") & (pairs["metric"] == "log_loss_skill")]
     clear = rows[(rows["low"] > 0) | (rows["high"] < 0)]
     said = [f"{r.second} - {r.first}: {interval(r.difference, r.low, r.high)}" for r in clear.itertuples()]
@@ -121,7 +121,7 @@ def copy_figures(images: Path, store: PartitionStore, folders: dict, read: dict,
     scratch.rmdir()
 
 
-def facts(folders: dict, read: dict) -> None:
+def facts(folders: dict, read: dict, pairs: pd.DataFrame) -> None:
     """Print the numbers that sentences of the page name."""
     for (grid, model), cv in read.items():
         if model == "prevalence":
@@ -143,6 +143,7 @@ def facts(folders: dict, read: dict) -> None:
     sd = {key: cv["spatial"]["summary"]["log_loss"]["sd"] for key, cv in read.items()}
     means = {model: round(float(np.mean([v for k, v in sd.items() if k[1] == model])), 3) for _, model in read}
     print("mean sd of log loss over folds:", means)
+    print(between_grids(pairs))
 
 
 if __name__ == "__main__":
