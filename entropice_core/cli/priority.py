@@ -57,7 +57,7 @@ def priority(
     cells = gpd.read_parquet(folder / "priority.parquet")
     _print(
         cells.head(first),
-        parse_grid_key(where.grid),
+        parse_grid_key(str(where.grid)),
         f"{loaded.study.name}: priority.{model} {where}, {len(cells):,} unobserved cells",
     )
     gain = json.loads((folder / "gain.json").read_text(encoding="utf-8"))
