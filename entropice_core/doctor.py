@@ -52,6 +52,7 @@ def report(settings: Settings) -> list[Finding]:
         Finding("python", python),
         *(_package(name) for name in PACKAGES),
         *(_optional(name) for name in OPTIONAL),
+        _autogluon(),
         _gpu(),
         _home(settings),
         _clock(settings),
@@ -76,6 +77,17 @@ def _optional(name: str) -> Finding:
     if find_spec(module):
         return Finding(name, "found")
     return Finding(name, f"not installed; {purpose} needs it: pip install 'entropice[{extra}]'")
+
+
+def _autogluon() -> Finding:
+    """Name the interpreter that trains with AutoGluon; it is not started here, as that takes seconds."""
+    named = os.environ.get("ENTROPICE_AUTOGLUON_PYTHON")
+    if not named:
+        return Finding("AutoGluon", "no interpreter; a study with that model needs one (docs/training.md)")
+    if not Path(named).is_file():
+        remedy = "let ENTROPICE_AUTOGLUON_PYTHON name the Python of an environment that has AutoGluon"
+        return Finding("AutoGluon", f"{named} is no file", remedy)
+    return Finding("AutoGluon", f"trains with {named}")
 
 
 def _gpu() -> Finding:

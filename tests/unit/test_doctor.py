@@ -77,3 +77,13 @@ def test_services_that_answer_are_said_to(tmp_path: Path, server: int) -> None:
 def test_a_key_is_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDSAPI_KEY", "very-secret")
     assert "very-secret" not in " ".join(f.found + f.remedy for f in report(settings(tmp_path)))
+
+
+def test_the_interpreter_of_autogluon_is_named_and_one_that_is_not_there_is_pointed_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    monkeypatch.setenv("ENTROPICE_AUTOGLUON_PYTHON", str(python))
+    assert found(settings(tmp_path))["AutoGluon"].remedy
+    python.touch()
+    assert found(settings(tmp_path))["AutoGluon"] == Finding("AutoGluon", f"trains with {python}")
