@@ -5,7 +5,9 @@ pickle. The walk adds the trees in the same order and compares in the same preci
 With ``device`` the forest is grown by cuML on a GPU, and read in the same way (``models.forest``).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -49,7 +51,8 @@ class ForestRule:
 
     def predict_proba(self, prepared: Matrix) -> Float64:
         """Return (n, n_seen) probabilities."""
-        return shares(self.forest.predict_proba(prepared))
+        with quiet_threads():
+            return shares(self.forest.predict_proba(prepared))
 
     @cached_property
     def nodes(self) -> NodeRule:
@@ -74,13 +77,22 @@ class ExportedRule:
         return self.nodes.predict_proba(prepared)
 
 
+@contextmanager
+def quiet_threads() -> Iterator[None]:
+    """Keep scikit-learn from a warning a tree where the process has no filter of warnings: it takes that for misuse."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`sklearn.utils.parallel.delayed`")
+        yield
+
+
 def _learner(params: Params, seed: int) -> Callable[[Matrix, Int64, Float64 | None], ForestRule | ExportedRule]:
     def learn(prepared: Matrix, y: Int64, sample_weight: Float64 | None) -> ForestRule | ExportedRule:
         if is_on_gpu(params.device, "random_forest"):
             grown = cuml("ensemble").RandomForestClassifier(**gpu_settings(params, seed))
             return exported(grown.fit(prepared.astype(np.float32, copy=False), y.astype(np.int32), sample_weight))
         forest = RandomForestClassifier(**params.model_dump(exclude={"device"}), random_state=seed)
-        forest.fit(prepared, y, sample_weight)
+        with quiet_threads():
+            forest.fit(prepared, y, sample_weight)
         forest.n_jobs = 1  # threads add the trees in any order, which changes the last bits
         return ForestRule(forest)
 

@@ -1,5 +1,7 @@
 """Each model computes what its method says, by comparison with an independent implementation."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.datasets import make_classification
@@ -105,3 +107,12 @@ def test_espa_in_float32_is_read_in_float32():
     fitted = espa.build({"n_clusters": 6, "n_init": 2, "dtype": "float32"}, 0, NAMES).fit(X, y)
     read = espa.from_arrays(*espa.to_arrays(fitted))
     assert np.array_equal(read.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_a_process_without_filters_of_warnings_gets_no_warning_for_each_tree():
+    # A study of many forests once wrote 8,000 of them into its log.
+    X, y = problem()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.resetwarnings()
+        random_forest.build({"n_estimators": 3, "n_jobs": 2}, 0, NAMES).fit(X, y).predict_proba(X)
+    assert [str(one.message) for one in told if "parallel" in str(one.message)] == []
