@@ -44,7 +44,7 @@ class CellSums:
     def std(self) -> Float64:
         """Deviation of each axis without Bessel's correction, NaN where there is no valid pixel: (c, 64)."""
         if self.second is None:
-            raise SourceError("The sums from Earth Engine were fetched without squares: fetch again with parts std.")
+            raise SourceError("The sums from Earth Engine were added up without squares, which std needs.")
         return np.sqrt(np.maximum(self.second / self._weight() - self.mean() ** 2, 0.0))
 
     def squared_length(self) -> float:
@@ -78,6 +78,8 @@ def add_up(files: Sequence[Path], grid: Grid, cell_ids: UInt64, with_squares: bo
         header, arrays = read_kept(path)
         if grid.key not in header["grids"]:
             continue
+        if len(header["columns"]) < total.shape[1]:
+            raise SourceError(f"{path} was fetched without squares, which std needs: run `entropice fetch alphaearth`.")
         mine = np.flatnonzero(arrays["grid"] == header["grids"].index(grid.key))
         at = np.searchsorted(cell_ids, arrays["cell_ids"][mine])
         held = cell_ids[np.minimum(at, cell_ids.size - 1)] == arrays["cell_ids"][mine]

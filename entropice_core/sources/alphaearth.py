@@ -39,9 +39,9 @@ METHOD = (
 )
 SUMS = (
     "Earth Engine added up w, w x and w x x over the pixels of {asset}, level of {m} m, on their own raster (w: true "
-    "area): {way}. A ground pixel that several images hold is counted in the UTM zone whose central meridian is nearest. "
-    "R is the length of the mean vector (1: all pixels alike), direction the mean divided by R, std per band without "
-    "Bessel's correction. {level}"
+    "area): {way}. A ground pixel that several images hold is counted in the UTM zone whose central meridian is "
+    "nearest. R is the length of the mean vector (1: all pixels alike), direction the mean divided by R, std per band "
+    "without Bessel's correction. {level}"
 )
 WAYS = {
     "pixel_centres": "pixel_centres: a pixel belongs to the cell that holds its centre",

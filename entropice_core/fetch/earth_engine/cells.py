@@ -50,6 +50,19 @@ class EeReport:
     bytes_sent: int = 0
     bytes_kept: int = 0
 
+    def facts(self) -> dict[str, Any]:
+        """Numbers for people."""
+        return {
+            "images": self.images,
+            "sums_of_cells": self.cells,
+            "already_there": self.there,
+            "fetched_now": self.fetched,
+            "too_large_and_halved": self.split,
+            "MB_sent": round(self.bytes_sent / 1e6, 2),
+            "MB_kept_now": round(self.bytes_kept / 1e6, 2),
+            "requests": self.requests,
+        }
+
     def __str__(self) -> str:
         halved = f", {self.split} were too large and halved" if self.split else ""
         return (

@@ -36,6 +36,8 @@ _HOW = (
     "is registered for Earth Engine"
 )
 _LOCK = Lock()
+_CONNECTED: dict[str, Any] = {}
+"""What the client of this process is connected to; empty before, and after credentials were refused."""
 
 
 class TooLargeError(SourceError):
@@ -99,20 +101,24 @@ def connect(endpoint: str, project: str | None, patience: Patience, credentials:
     except ImportError as error:
         raise ConfigError("Earth Engine's client is not installed: pip install 'entropice[fetch]'.") from error
     with _LOCK:
-        held = (
-            _patiently("Earth Engine (credentials)", read_credentials, patience) if credentials is None else credentials
-        )
+        wanted = endpoint, project, os.environ.get("GOOGLE_CLOUD_PROJECT"), credentials or _named_key()
+        if _CONNECTED.get("wanted") == wanted and ee.data.is_initialized():  # connecting takes a second
+            return EarthEngine(endpoint, _CONNECTED["charged"], patience)
+        held = credentials or _patiently("Earth Engine (credentials)", read_credentials, patience)
         charged = project or os.environ.get("GOOGLE_CLOUD_PROJECT") or getattr(held, "project_id", None)
         charged = charged or getattr(held, "quota_project_id", None)
-        ee.Reset()
         ee.data.setMaxRetries(0)
-
-        def begin() -> None:
-            ee.Initialize(held, url=endpoint, project=charged)
-            ee.data.setDeadline(_DEADLINE_MS)
-
-        _patiently(f"Earth Engine ({endpoint})", begin, patience)
+        _patiently(f"Earth Engine ({endpoint})", lambda: ee.Initialize(held, url=endpoint, project=charged), patience)
+        if not _CONNECTED:
+            ee.data.setDeadline(_DEADLINE_MS)  # stays from then on
+        _CONNECTED.update(wanted=wanted, charged=charged)
     return EarthEngine(endpoint, charged, patience)
+
+
+def _named_key() -> tuple[str, float]:
+    """The key file that the environment names, and when it was changed."""
+    named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
+    return named, Path(named).stat().st_mtime if named and Path(named).is_file() else 0.0
 
 
 def read_credentials() -> Any:
@@ -179,6 +185,7 @@ def _meaning(what: str, error: Exception) -> EntropiceError | _Busy:
     if _TOO_LARGE.search(text) or status == 413:
         return TooLargeError(f"{what}: {text}")
     if isinstance(error, RefreshError) and not error.retryable or status == 401:
+        _CONNECTED.pop("wanted", None)
         return ConfigError(f"{what}: the credentials have expired or were withdrawn ({text}); {_HOW}.")
     if status in _BUSY or "too many concurrent" in text.lower():
         return _Busy(f"{what} answered {status}: {text}", retry_after_seconds(headers))

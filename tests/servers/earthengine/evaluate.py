@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import shapely
-from pyproj import CRS, Proj, Transformer
+from pyproj import Proj, Transformer
 
 from tests.servers.earthengine.images import COLLECTION, EeStoredImage
 
@@ -76,30 +76,39 @@ class _Evaluator:
         self.known: dict[str, Any] = {}
 
     def value(self, node: Mapping[str, Any], scope: Mapping[str, Any]) -> Any:
-        (kind, content), *_ = node.items()
-        if kind == "constantValue":
-            return content
-        if kind == "integerValue":
-            return int(content)
-        if kind == "arrayValue":
-            return [self.value(each, scope) for each in content["values"]]
-        if kind == "dictionaryValue":
-            return {key: self.value(each, scope) for key, each in content["values"].items()}
-        if kind == "argumentReference":
-            return scope[content]
-        if kind == "valueReference":
-            if scope:
-                return self.value(self.values[content], scope)
-            if content not in self.known:
-                self.known[content] = self.value(self.values[content], scope)
-            return self.known[content]
-        if kind == "functionDefinitionValue":
-            names, body = content["argumentNames"], self.values[content["body"]]
-            return lambda *given: self.value(body, {**scope, **dict(zip(names, given, strict=True))})
-        if kind == "functionInvocationValue":
-            given = {name: self.value(each, scope) for name, each in content["arguments"].items()}
-            return self.call(content["functionName"], given)
-        raise EeError(f"Unknown kind of node {kind}.")
+        ((kind, content),) = node.items()
+        if kind not in self.kinds:
+            raise EeError(f"Unknown kind of node {kind}.")
+        return self.kinds[kind](content, scope)
+
+    @property
+    def kinds(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "constantValue": lambda content, _: content,
+            "integerValue": lambda content, _: int(content),
+            "arrayValue": lambda content, scope: [self.value(each, scope) for each in content["values"]],
+            "dictionaryValue": lambda content, scope: self._dictionary(content["values"], scope),
+            "argumentReference": lambda content, scope: scope[content],
+            "valueReference": self._reference,
+            "functionDefinitionValue": self._definition,
+            "functionInvocationValue": lambda content, scope: self.call(
+                content["functionName"], self._dictionary(content["arguments"], scope)
+            ),
+        }
+
+    def _dictionary(self, content: Mapping[str, Any], scope: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: self.value(each, scope) for key, each in content.items()}
+
+    def _reference(self, name: str, scope: Mapping[str, Any]) -> Any:
+        if scope:
+            return self.value(self.values[name], scope)
+        if name not in self.known:
+            self.known[name] = self.value(self.values[name], scope)
+        return self.known[name]
+
+    def _definition(self, content: Mapping[str, Any], scope: Mapping[str, Any]) -> Callable[..., Any]:
+        names, body = content["argumentNames"], self.values[content["body"]]
+        return lambda *given: self.value(body, {**scope, **dict(zip(names, given, strict=True))})
 
     def call(self, name: str, given: dict[str, Any]) -> Any:
         if name == "Image.load":
@@ -118,7 +127,9 @@ class _Evaluator:
 
     def _load(self, asset: str) -> Image:
         if asset not in self.images:
-            raise EeError(f"Image.load: Image asset '{asset}' not found (does not exist or caller does not have access).")
+            raise EeError(
+                f"Image.load: Image asset '{asset}' not found (does not exist or caller does not have access)."
+            )
         stored = self.images[asset]
         self.loaded.append(stored)
         return lambda raster: _read(stored, raster)
@@ -302,7 +313,9 @@ def _polygon(coordinates: Any, crs: str = "EPSG:4326", geodesic: bool = True, **
 def _rectangle(coordinates: Any, crs: str = "EPSG:4326", geodesic: bool = True, **_: Any) -> tuple[Any, str]:
     if geodesic:
         raise EeError("This stand-in knows plane edges only.")
-    (west, south), (east, north) = coordinates if isinstance(coordinates[0], list) else (coordinates[:2], coordinates[2:])
+    (west, south), (east, north) = (
+        coordinates if isinstance(coordinates[0], list) else (coordinates[:2], coordinates[2:])
+    )
     return shapely.box(west, south, east, north), crs
 
 

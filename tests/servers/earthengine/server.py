@@ -31,7 +31,9 @@ class EeFault:
     cut: bool = False
 
 
-TOO_MANY = EeFault(429, "Too Many Requests: Request was rejected because the request rate or concurrency limit was exceeded.")
+TOO_MANY = EeFault(
+    429, "Too Many Requests: Request was rejected because the request rate or concurrency limit was exceeded."
+)
 
 
 @cache
@@ -203,9 +205,7 @@ def service_account(path: Path, server: EarthEngineServer) -> Path:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     content = {
         "type": "service_account",
         "project_id": "of-the-account",
