@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ class AlphaEarth:
     """Features of one ``[sources.<name>]`` table with ``kind = "alphaearth"``.
 
     ``work`` : folder in which partial statistics are kept. ``others`` : cells of the study's other grids, for which
-    they are made in the same pass. Neither changes a result.
+    they are made in the same pass. ``arrays`` : what adds pixels up, CuPy for a GPU. None of them changes a result.
     """
 
     name: str
@@ -77,6 +78,7 @@ class AlphaEarth:
     work: Path | None = None
     others: Mapping[str, UInt64] = field(default_factory=dict)
     say: Say = lambda _: None
+    arrays: ModuleType | None = None
 
     @property
     def VERSION(self) -> str:  # noqa: N802
@@ -95,6 +97,10 @@ class AlphaEarth:
     def serving(self, cells: Mapping[str, UInt64], say: Say) -> "AlphaEarth":
         """Give the same source that makes partial statistics for other grids in the same pass."""
         return replace(self, others=dict(cells), say=say)
+
+    def adding_up_with(self, arrays: ModuleType | None) -> "AlphaEarth":
+        """Give the same source that adds pixels up with arrays of some module of the array API."""
+        return replace(self, arrays=arrays)
 
     def files(self, year: int | None) -> list[Path]:
         """The list of a label year's files and the files; ``SourceError`` names those that are not there."""
@@ -156,7 +162,7 @@ class AlphaEarth:
         """Reduce the tiles; gives the vectors and how they were made."""
         tiles = open_tiles(self.files(year)[1:])
         pixel_m2 = float(self.config.resolution_m) ** 2
-        reducer = Reducer({**self.others, grid.key: ids}, quantities(), area_unit(pixel_m2), pixel_m2)
+        reducer = Reducer({**self.others, grid.key: ids}, quantities(), area_unit(pixel_m2), pixel_m2, self.arrays)
         vectors, counts = Vectors(ids), np.zeros(3, dtype=np.int64)
         with _folder(self.work, self.name) as folder:
             found = process_all(tiles, reducer, folder, _workers(), self.say)[grid.key]
