@@ -1,8 +1,9 @@
 """What asking Earth Engine for all land north of 60 N takes: requests, bytes up and down, processor time of the client.
 
-``python -m benchmarks.earth_engine_requests``. Requests are built by the real client for images of the real size (512 x
-512 pixels of 320 m) at three latitudes; answers are rows of random numbers written as the service writes them. Nothing is
-asked of Google: the local stand-in gives the client its signatures. Time at Google is not known.
+``python -m benchmarks.earth_engine_requests``; figures are in ``earth_engine_requests.md``. Requests are built by the
+real client for images of the real size (512 x 512 pixels of 320 m) at three latitudes; answers are rows of random
+numbers written as the service writes them. Nothing is asked of Google: the local stand-in gives the client its
+signatures. Time at Google is not known.
 """
 
 import json
@@ -68,7 +69,12 @@ def main() -> None:
         down = answer(cells) if cells < 2000 else answer(2000) * cells / 2000
         total = np.array([cells, len(batches), sum(m[0] for m in made), down, sum(m[1] for m in made)]) / len(images)
         name = keys[0] if len(keys) == 1 else "all nine"
-        print(f"| {name} | {total[0]:.0f} | {total[1]:.1f} | {total[2] / 1e6:.2f} | {total[3] / 1e6:.2f} | {total[4]:.2f} |")
+        shown = [
+            f"{total[0]:.0f}",
+            f"{total[1]:.1f}",
+            *(f"{n:.2f}" for n in (total[2] / 1e6, total[3] / 1e6, total[4])),
+        ]
+        print(f"| {name} | {' | '.join(shown)} |")
         a, b, c, d, e = total * IMAGES
         print(f"|   all land | {a:,.0f} | {b:,.0f} | {c / 1e6:,.0f} | {d / 1e6:,.0f} | {e / 60:.1f} min |")
 

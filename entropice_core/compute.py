@@ -131,29 +131,24 @@ def _cuda_cluster() -> Any:
     return LocalCUDACluster
 
 
-def gpu_arrays(setting: str) -> ModuleType | None:
-    """CuPy where the setting says ``cuda``, for sums that are the same to the last bit with or without; else None.
-
-    >>> gpu_arrays("threads:4") is None
-    True
+def gpu_arrays() -> ModuleType:
+    """CuPy, for sums of pixels that are the same to the last bit with or without.
 
     Raises
     ------
     ConfigError
         When CuPy is not installed, or finds no GPU.
     """
-    if Compute.parse(setting).kind != "cuda":
-        return None
     try:
         cupy = import_module("cupy")
         found = int(cupy.cuda.runtime.getDeviceCount())
     except Exception as error:  # CuPy raises errors of its own where there is no driver
         raise ConfigError(
-            f"ENTROPICE_COMPUTE is {setting}, but CuPy gives no GPU ({type(error).__name__}: {error}): "
+            f"ENTROPICE_COMPUTE is cuda, but CuPy gives no GPU ({type(error).__name__}: {error}): "
             "pip install 'entropice[gpu]', or set threads."
         ) from error
     if not found:
-        raise ConfigError(f"ENTROPICE_COMPUTE is {setting}, but this machine has no GPU: set threads.")
+        raise ConfigError("ENTROPICE_COMPUTE is cuda, but this machine has no GPU: set threads.")
     return cupy
 
 

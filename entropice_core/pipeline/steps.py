@@ -80,8 +80,8 @@ def features(name: str, context: Context, partition: Partition, _: Path) -> Buil
     from entropice_core.sources.base import AddsUpPixels, ServesGrids
 
     source = open_source(name, context.study.sources[name], context.data_root, context.settings.home / "work")
-    if isinstance(source, AddsUpPixels):
-        source = source.adding_up_with(gpu_arrays(context.settings.compute))
+    if context.settings.sums_on_gpu and isinstance(source, AddsUpPixels):
+        source = source.adding_up_with(gpu_arrays())
     if isinstance(source, ServesGrids):
         source = source.serving(_cells_of_grids(context), context.say)
     here = context.open("cells", Partition(partition.grid))

@@ -100,9 +100,10 @@ def _listing(asset: str, year: int, box: Box) -> Any:
 def _image(entry: dict[str, Any], config: AlphaEarthConfig) -> EeImage:
     """Read one row of the answer."""
     try:
-        band, name = entry["bands"][0], str(entry["id"])
+        band, index = entry["bands"][0], str(entry["properties"]["system:index"])
         a, b, left, d, e, top = (float(x) for x in band["crs_transform"])
         columns, rows = (int(n) for n in band["dimensions"])
+        first_column, first_row = (int(n) for n in band.get("origin", (0, 0)))
         crs = CRS.from_user_input(band["crs"])
     except (KeyError, IndexError, TypeError, ValueError, CRSError) as error:
         raise SourceError(
@@ -112,10 +113,22 @@ def _image(entry: dict[str, Any], config: AlphaEarthConfig) -> EeImage:
     zone = crs.utm_zone
     if zone is None or b or d or abs(abs(a) - PIXEL_M) > 1e-9 or abs(abs(e) - PIXEL_M) > 1e-9:
         raise SourceError(
-            f"The image {name} has pixels of {a:g} x {e:g} in {crs.name}; {PIXEL_M} m in a UTM zone were expected: "
+            f"The image {index} has pixels of {a:g} x {e:g} in {crs.name}; {PIXEL_M} m in a UTM zone were expected: "
             "check `asset` of the source."
         )
     factor = config.resolution_m // PIXEL_M
-    shape = -(-rows // factor), -(-columns // factor)
-    place = Tile(name.rsplit("/", 1)[-1], crs, left, top, a * factor, e * factor, shape)
+    (column, n_columns), (row, n_rows) = _coarse(first_column, columns, factor), _coarse(first_row, rows, factor)
+    step_x, step_y = a * factor, e * factor
+    place = Tile(index, crs, left + column * step_x, top + row * step_y, step_x, step_y, (n_rows, n_columns))
+    name = str(entry.get("id") or f"{config.asset}/{index}")
     return EeImage(name, str(entry.get("version", "")), EmbeddingTile(Path(name), place, int(zone[:-1])))
+
+
+def _coarse(first: int, n: int, factor: int) -> tuple[int, int]:
+    """First and number of coarse pixels that hold some fine ones; coarse pixels begin at 0.
+
+    >>> _coarse(0, 16384, 32), _coarse(40, 100, 32)
+    ((0, 512), (1, 4))
+    """
+    begin = first // factor
+    return begin, -(-(first + n) // factor) - begin

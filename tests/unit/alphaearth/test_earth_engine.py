@@ -190,7 +190,7 @@ def test_batches_that_are_too_large_are_halved_until_they_are_not(engine, tmp_pa
     elif what == "payload":
         engine.payload = 30_000
     else:
-        monkeypatch.setattr("entropice_core.fetch.earth_engine.cells.PAYLOAD_BYTES", 30_000)
+        monkeypatch.setattr("entropice_core.fetch.earth_engine.cells.PAYLOAD_BYTES", 60_000)
     engine.cells.clear()
     config = source(engine)
     report = bring(config, tmp_path, waits[1], parallel=1).report
