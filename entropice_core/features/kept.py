@@ -39,6 +39,10 @@ class KeptFiles:
             path.unlink(missing_ok=True)
         return None
 
+    def keys(self) -> set[str]:
+        """Keys of all files, looked up once; whether they are whole is not looked at."""
+        return {path.stem.split("-")[0] for path in self.folder.glob("*-*.npz")}
+
     def write(self, key: str, header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Path:
         """Write a file in one step."""
         buffer = io.BytesIO()

@@ -36,7 +36,7 @@ def server(published):
 
 @pytest.fixture
 def engine(published, tmp_path, monkeypatch):
-    with EarthEngineServer(images_of_tiles(TILES, published[1]), tokens=set()) as running:
+    with EarthEngineServer(images_of_tiles(TILES, published[1], (4,)), tokens=set()) as running:
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(service_account(tmp_path / "key.json", running)))
         yield running
 

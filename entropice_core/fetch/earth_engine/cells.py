@@ -35,6 +35,7 @@ from entropice_core.storage.recipe import canonical_json, text_digest
 
 VERSION = "1"
 TILE_SCALES = (1, 2, 4, 8, 16)
+_FEW = 8  # cells; parts of parts of a batch are looked for down to here
 
 
 @dataclass
@@ -92,6 +93,7 @@ def bring_sums(
     work = _Work(engine, config, KeptFiles(listing.parent / f"{year}_{config.resolution_m}m_earth_engine"), tell)
     batches = make_batches(images, indexes, config)
     work.report.images, work.total = len(images), len(batches)
+    _ = work.kept_before  # before threads write
     with ThreadPoolExecutor(max_workers=parallel, thread_name_prefix="earth-engine") as pool:
         made = list(pool.map(work.try_to_bring, batches))
     if work.failures:
@@ -121,7 +123,13 @@ class _Work:
 
     @cached_property
     def with_squares(self) -> bool:
+        """Whether sums of squares are asked for."""
         return "std" in self.config.parts
+
+    @cached_property
+    def kept_before(self) -> set[str]:
+        """Keys of the answers that were there when the work began."""
+        return self.files.keys()
 
     def try_to_bring(self, batch: Batch) -> list[Path]:
         """Bring one batch; a failure is written down."""
@@ -163,9 +171,11 @@ class _Work:
 
     def _is_begun(self, batch: Batch) -> bool:
         """Whether an earlier run halved this batch: then it was too large."""
+        if not self.kept_before:
+            return False
         middle = (batch.size + 1) // 2
         halves = (batch.part(0, middle), batch.part(middle, None))
-        return any(self.files.find(self._key(half)) or (half.size > 8 and self._is_begun(half)) for half in halves)
+        return any(self._key(h) in self.kept_before or (h.size > _FEW and self._is_begun(h)) for h in halves)
 
     def _ask_slowly(self, batch: Batch, error: TooLargeError) -> Path:
         """One cell that is too much: the same with smaller pieces a worker."""

@@ -31,6 +31,7 @@ _TOO_LARGE = re.compile(
     r"|too many edges|too large",
     re.IGNORECASE,
 )
+_RATE = re.compile(r"too many concurrent|rate limit exceeded|quota exceeded", re.IGNORECASE)  # also with other statuses
 _HOW = (
     "run `earthengine authenticate`, or let GOOGLE_APPLICATION_CREDENTIALS name the key file of a service account that "
     "is registered for Earth Engine"
@@ -187,7 +188,7 @@ def _meaning(what: str, error: Exception) -> EntropiceError | _Busy:
     if isinstance(error, RefreshError) and not error.retryable or status == 401:
         _CONNECTED.pop("wanted", None)
         return ConfigError(f"{what}: the credentials have expired or were withdrawn ({text}); {_HOW}.")
-    if status in _BUSY or "too many concurrent" in text.lower():
+    if status in _BUSY or _RATE.search(text):
         return _Busy(f"{what} answered {status}: {text}", retry_after_seconds(headers))
     if isinstance(error, (GoogleAuthError, ConnectionError, TimeoutError)):
         return _Busy(f"{what} did not answer ({type(error).__name__})")

@@ -58,13 +58,15 @@ class EeStoredImage:
         }
 
 
-def images_of_tiles(tiles: Sequence[AefTile], stored: Mapping[str, np.ndarray]) -> list[EeStoredImage]:
-    """Join the files of each zone, which lie side by side from west to east."""
+def images_of_tiles(
+    tiles: Sequence[AefTile], stored: Mapping[str, np.ndarray], factors: Sequence[int] = FACTORS[2:]
+) -> list[EeStoredImage]:
+    """Join the files of each zone, which lie side by side from west to east; levels of 80 m and more."""
     made = []
     for zone in sorted({tile.zone for tile in tiles}):
         mine = sorted((tile for tile in tiles if tile.zone == zone), key=lambda tile: tile.west)
         levels = {1: np.concatenate([meaning(stored[tile.name]) for tile in mine], axis=2)}
-        for factor in FACTORS:
+        for factor in factors:
             parts = [meaning(quantised(coarser(meaning(stored[tile.name]), factor))) for tile in mine]
             levels[factor] = np.concatenate(parts, axis=2)
         first = mine[0]

@@ -152,8 +152,9 @@ def test_a_busy_service_and_a_cut_line_are_waited_for_as_long_as_it_says(engine,
     slept, patience = waits
     config = source(engine)
     engine.faults = [EeFault(429, "Quota exceeded.", {"Retry-After": "17"}), EeFault(503), EeFault(cut=True)]
+    engine.faults.append(EeFault(403, "User Rate Limit Exceeded."))
     report = bring(config, tmp_path, patience, parallel=1).report
-    assert report.fetched == 2 and slept[0] == 17.0 and len(slept) == 3 and 1.8 <= slept[1] <= 2.2
+    assert report.fetched == 2 and slept[0] == 17.0 and len(slept) == 4 and 1.8 <= slept[1] <= 2.2
     plain = features(config, tmp_path)
     engine.faults = []
     bring(source(engine, path="{data}/calm/{year}.json"), tmp_path, patience)
@@ -198,6 +199,9 @@ def test_batches_that_are_too_large_are_halved_until_they_are_not(engine, tmp_pa
     # the second image begins with what was possible for the first
     assert report.split < report.fetched and str(report.split) in str(report)
     np.testing.assert_array_equal(features(config, tmp_path)["features"], features(whole, tmp_path)["features"])
+    engine.cells.clear()
+    again = bring(config, tmp_path, waits[1]).report
+    assert not engine.cells and (again.there, again.split, again.requests) == (report.fetched, 0, 0)
 
 
 def test_a_single_cell_that_is_too_much_is_tried_with_less_memory_a_worker_and_then_named(engine, tmp_path, waits):
@@ -341,7 +345,7 @@ def test_other_cells_than_were_fetched_are_an_error(engine, tmp_path, waits):
 
 
 def toml(server, **more):
-    text = STUDY.format(index="https://none.example/i.csv")
+    text = STUDY.format(index="https://none.example/i.csv").replace("resolution_m = 40", "resolution_m = 80")
     keys = "".join(f"{key} = {json.dumps(value)}\n" for key, value in more.items())
     return text.replace("lag = 1", f'lag = 1\nroute = "earth_engine"\nendpoint = "{server.url}"\n{keys}')
 
@@ -376,7 +380,7 @@ def test_from_the_command_to_features_of_two_grids(engine, tmp_path, monkeypatch
     monkeypatch.setenv("ENTROPICE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("ENTROPICE_HOME", str(tmp_path / "home"))
     alphaearth(study=str(study), year=(2022,), dry_run=True)
-    assert "embedding: 2 images of 2021, 40 m, 21 sums of cells in 2 requests" in capsys.readouterr().out
+    assert "embedding: 2 images of 2021, 80 m, 21 sums of cells in 2 requests" in capsys.readouterr().out
     alphaearth(study=str(study), year=(2022,))
     assert "2 images, 21 sums of cells: 0 batches were there, 2 fetched" in capsys.readouterr().out
     context = Context(load_study(study), Settings.from_environment(), lambda _: None)
