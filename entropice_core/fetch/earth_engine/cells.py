@@ -35,7 +35,7 @@ from entropice_core.storage.recipe import canonical_json, text_digest
 
 VERSION = "1"
 TILE_SCALES = (1, 2, 4, 8, 16)
-_FEW = 8  # cells; parts of parts of a batch are looked for down to here
+_FEW = 2  # cells; parts of parts of a batch are looked for down to here
 
 
 @dataclass
