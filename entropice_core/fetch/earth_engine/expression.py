@@ -3,7 +3,7 @@
 The sums are made on the image's own pixels: its coordinate system and the corner of its pixels are named, with pixels
 ``2**k`` times as wide, so that the service reads one level of its pyramid as it is and moves no pixel. Cells are
 polygons in that coordinate system too: plane figures, for which 180 degrees and the pole are places like others. Their
-edges are chords that leave the true edge by less than 0.002 pixels.
+edges are chords that leave the true edge by less than 0.002 pixels, or 10 cm.
 
 A pixel counts in one image only, by the rule of ``embeddings.tiles``: it goes to the zone with the nearest central
 meridian among the images that hold its centre. It counts with its true area (``pixelArea``), in cells of 400 pixels or
@@ -25,7 +25,7 @@ from entropice_core.fetch.alphaearth import BANDS
 from entropice_core.fetch.earth_engine.images import EeImage
 from entropice_core.grids.base import Float64, Grid, UInt64
 
-CHORD_PIXELS = 0.002
+CHORD_PIXELS, CHORD_M = 0.002, 0.1
 NAMES = tuple(f"A{band:02d}" for band in range(BANDS))
 SQUARES = tuple(f"Q{band:02d}" for band in range(BANDS))
 AREA, PIXELS, ROW = "area", "pixels", "row"
@@ -113,7 +113,7 @@ def _inside(place: Tile) -> Any:
 
 def polygons_of(place: Tile, grid: Grid, cell_ids: UInt64) -> Iterator[Float64]:
     """Outlines of cells in the coordinate system of an image, to centimetres: (points, 2) each, not closed."""
-    drawn = drawn_outlines(place, grid, cell_ids, CHORD_PIXELS)
+    drawn = drawn_outlines(place, grid, cell_ids, max(CHORD_PIXELS, CHORD_M / abs(place.step_x)))
     if drawn is None:
         raise GridError(f"Cells of {grid.key} cannot be drawn in {place.crs.name}: they lie too far from its zone.")
     rows, places, offsets = drawn

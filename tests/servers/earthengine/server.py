@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.servers.earthengine.evaluate import EeError, Feature, evaluate
+from tests.servers.earthengine.evaluate import evaluate
 from tests.servers.earthengine.images import EeStoredImage
+from tests.servers.earthengine.rasters import EeError, Feature
 
 MEMORY = "User memory limit exceeded."
 
