@@ -21,6 +21,7 @@ from tests.servers.alphaearth import write_fetched
 
 KEYS = [f"h3-{level}" for level in range(3, 7)] + [f"healpix-{level}" for level in range(6, 11)]
 SIDE_M = 81_920
+FILES = 3500
 
 
 def seconds(what: Callable[[], Any]) -> tuple[float, Any]:
@@ -33,8 +34,8 @@ def seconds(what: Callable[[], Any]) -> tuple[float, Any]:
     return min(times), result
 
 
-def measure(folder: Path, m: int) -> str:
-    """One line of the table."""
+def measure(folder: Path, m: int) -> tuple[str, list[str]]:
+    """One line of the table of levels of detail, and lines of that of grids."""
     config = AlphaEarthConfig(kind="alphaearth", title="t", path="{data}/{year}.json", resolution_m=m)
     listing, n = folder / str(m) / "2021.json", SIDE_M // m
     listing.parent.mkdir()
@@ -53,14 +54,30 @@ def measure(folder: Path, m: int) -> str:
     files = TileFiles(folder / f"work{m}", reducer)
     kept, paths = seconds(lambda: [files.save(files.key_of(tiles[0], others, key), made[key]) for key in KEYS])
     size = sum(path.stat().st_size for path in paths) / 1e6
-    return f"| {m} m | {n} x {n} | {one:.2f} | {every:.2f} | {kept:.2f} | {size:.2f} |"
+    line = f"| {m} m | {n} x {n} | {one:.2f} | {every:.2f} | {kept:.2f} | {size:.2f} |"
+    return line, [alone(key, tiles, others, reducer, files, made) for key in KEYS]
+
+
+def alone(key: str, tiles: Any, others: Any, reducer: Reducer, files: TileFiles, made: Any) -> str:
+    """What one level alone takes, a tile and all land (3,500 files a year)."""
+    own, _ = seconds(lambda: process(tiles[0], others, reducer, [key]))
+    kept, path = seconds(lambda: files.save(files.key_of(tiles[0], others, key), made[key]))
+    cpu, size = own + kept, path.stat().st_size
+    two, many = FILES * cpu / 2 / 60, FILES * cpu / 64
+    return f"| {key} | {own:.2f} | {kept:.3f} | {two:.1f} | {many:.0f} | {FILES * size / 1e9:.2f} |"
 
 
 if __name__ == "__main__":
     print("# One overview of embeddings into cells\n")
-    print("Shared 2-core machine, 2026-11-22; processor seconds, least of three; a generated file 82 km wide.\n")
+    print("Shared 2-core machine, 2026-11-29; processor seconds, least of three; a generated file 82 km wide.\n")
     print("| overview | pixels | h3-4 | all nine levels | writing the sums | MB of sums |\n|---|---|---|---|---|---|")
+    by_level: list[str] = []
     with tempfile.TemporaryDirectory() as work:
         for resolution in (160, 320, 640):
-            print(measure(Path(work), resolution))
+            line, levels = measure(Path(work), resolution)
+            print(line)
+            by_level = levels if resolution == 320 else by_level
+    print("\nOne level alone at 320 m, and a year of all land north of 60 N (3,500 files):\n")
+    print("| level | cells s | writing s | 2 cores min | 64 cores s | sums GB |\n|---|---|---|---|---|---|")
+    print("\n".join(by_level))
     print("\nMade by `python -m benchmarks.alphaearth_tile`.")

@@ -98,6 +98,7 @@ def main() -> None:
     print(f"file {size / 1e6:.1f} MB of {SIZE**2 * 4 / 1e6:.1f} MB; partial statistics {kept / 1e6:.1f} MB")
     for key, path in saved.items():
         print(f"  {key}: {parts[key].cell_ids.size} cells, {path.stat().st_size / 1e6:.2f} MB")
+    by_level(work, unit, fields, store, sum(list(seconds.values())[:3]))
     land = LAND_M2 / (100e3**2)
     print(
         f"\nall land >= 60 N: {TILES} tiles, {TILES * size / 1e9:.0f} GB, {TILES * np.ceil(size / 2**23):.0f} requests"
@@ -106,6 +107,23 @@ def main() -> None:
     for cores in (1, 2, 64):
         print(f"  {cores} cores: {land * total / cores / 3600:.2f} to {TILES * total / cores / 3600:.2f} hours")
     print(f"partial statistics: {land * kept / 1e9:.0f} to {TILES * kept / 1e9:.0f} GB")
+
+
+def by_level(work: Work, unit: Tile, fields: list[np.ndarray], store: UnitFiles, before: float) -> None:
+    """Print what one level alone takes, and what that is for all land: hours and GB of partial statistics."""
+    land = LAND_M2 / (100e3**2)
+    print("\n| level alone | labels, sums, save s | a unit s | 2 cores h | 64 cores min | partials GB |")
+    print("|---|---|---|---|---|---|")
+    for key in work.reducer.cells:
+        own, part = timed(lambda key=key: work.reducer.reduce(unit, fields, only=[key])[key])  # type: ignore[misc]
+        kept, path = timed(lambda key=key, part=part: store.save(store.key(unit, key), part))  # type: ignore[misc]
+        one, size = before + own + kept, path.stat().st_size
+        hours = [f"{n * one / 2 / 3600:.1f}" for n in (land, TILES)]
+        minutes = [f"{n * one / 64 / 60:.0f}" for n in (land, TILES)]
+        print(
+            f"| {key} | {own + kept:.2f} | {one:.2f} | {' to '.join(hours)} | {' to '.join(minutes)} | "
+            f"{land * size / 1e9:.2f} to {TILES * size / 1e9:.2f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def fetched_for(product: Product, study: Study) -> list[dg.AssetKey]:
         return []
     own = product.dataset.removeprefix("features.")
     source = study.sources[own]
-    if source.kind == "arcticdem":
+    if source.kind == "arcticdem" or (source.kind == "alphaearth" and source.lag == 0):
         return [files_key(own)]
     return [files_key(name) for name in study.fetch if source.lag == 0 and _path(study.sources[name]) == _path(source)]
 

@@ -10,7 +10,18 @@ from typing import Any
 import dagster as dg
 
 from entropice_assets.alerts import failed_runs
-from entropice_assets.assets import comparison, dataset, files, grids, labels, models, predictions, sources, tiles
+from entropice_assets.assets import (
+    comparison,
+    dataset,
+    embeddings,
+    files,
+    grids,
+    labels,
+    models,
+    predictions,
+    sources,
+    tiles,
+)
 from entropice_assets.automation import make_automation
 from entropice_assets.jobs import make_fetch_jobs, make_jobs
 from entropice_assets.partitions import StudyPartitions
@@ -22,7 +33,7 @@ from entropice_core.compute import Compute
 from entropice_core.config import Settings, load_study
 from entropice_core.pipeline.graph import build_graph
 
-ROOMS = (grids, labels, files, tiles, sources, dataset, models, predictions, comparison)
+ROOMS = (grids, labels, files, tiles, embeddings, sources, dataset, models, predictions, comparison)
 
 
 def build_defs(study: str | None = None, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:

@@ -11,6 +11,7 @@ from datetime import datetime
 import dagster as dg
 
 from entropice_core.config import Study
+from entropice_core.config.sources.alphaearth import FIRST_YEAR, AlphaEarthConfig
 from entropice_core.errors import ConfigError
 from entropice_core.pipeline.product import Dimension, Product
 from entropice_core.storage.partition import Partition
@@ -32,6 +33,12 @@ class StudyPartitions:
         """Give the years of the files of a source, which may begin before the study does."""
         offered = self.study.study.years.offered()
         return _years(self.study.fetch[source].first or offered[0], offered[-1])
+
+    def of_embeddings(self, config: AlphaEarthConfig) -> dg.PartitionsDefinition[str]:
+        """Give the calendar years of embeddings that the years of the study need."""
+        offered = self.study.study.years.offered()
+        first, last = max(offered[0] - config.lag, FIRST_YEAR), offered[-1] - config.lag
+        return _years(first, max(first, last))
 
     def of(self, dimensions: Sequence[Dimension]) -> dg.PartitionsDefinition[str] | None:
         """Give the definition for the dimensions of a product; None for none."""

@@ -1,9 +1,9 @@
 """Run one function over many items with what the machine or the cluster has; results come in the order of the items.
 
 One setting, ``ENTROPICE_COMPUTE``, says where: ``serial``, ``threads`` (this process), ``processes`` (this machine),
-``dask://host:port`` (a Dask scheduler that runs already) or ``cuda`` (a Dask worker for each GPU of this machine). A
-number after a colon limits the workers: ``threads:4``. Where it runs never changes a result: items are independent, and
-what joins results does so in their order.
+``dask://host:port`` (a Dask scheduler that runs already) or ``cuda`` (a Dask worker for each GPU of this machine, and
+sums of pixels on a GPU). A number after a colon limits the workers: ``threads:4``. Where it runs never changes a
+result: items are independent, and what joins results does so in their order.
 """
 
 import os
@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing import get_context
+from types import ModuleType
 from typing import Any, Literal, TypeVar
 
 from entropice_core.errors import ConfigError, RetryableSourceError
@@ -127,6 +129,27 @@ def _cuda_cluster() -> Any:
             "ENTROPICE_COMPUTE is cuda, but dask-cuda is not installed: pip install 'entropice[gpu]', or set threads."
         ) from error
     return LocalCUDACluster
+
+
+def gpu_arrays() -> ModuleType:
+    """CuPy, for sums of pixels that are the same to the last bit with or without.
+
+    Raises
+    ------
+    ConfigError
+        When CuPy is not installed, or finds no GPU.
+    """
+    try:
+        cupy = import_module("cupy")
+        found = int(cupy.cuda.runtime.getDeviceCount())
+    except Exception as error:  # CuPy raises errors of its own where there is no driver
+        raise ConfigError(
+            f"ENTROPICE_COMPUTE is cuda, but CuPy gives no GPU ({type(error).__name__}: {error}): "
+            "pip install 'entropice[gpu]', or set threads."
+        ) from error
+    if not found:
+        raise ConfigError("ENTROPICE_COMPUTE is cuda, but this machine has no GPU: set threads.")
+    return cupy
 
 
 @contextmanager

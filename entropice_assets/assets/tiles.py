@@ -50,7 +50,8 @@ def make_tiles(name: str, config: ArcticDemConfig, partitions: StudyPartitions) 
             refs = needed_tiles(config, study.area, study.study.study.grids, patience)
             report, listing = bring_tiles(config, refs, study.data_root, patience, _teller(study.say))
         digest = json.loads(listing.read_text())["digest"]
-        return dg.MaterializeResult(metadata=_metadata(report, listing, digest), data_version=dg.DataVersion(digest))
+        facts = {**report.facts(), "digest": digest, "path": str(listing)}
+        return dg.MaterializeResult(metadata=_metadata(facts), data_version=dg.DataVersion(digest))
 
     return fetch
 
@@ -63,15 +64,5 @@ def _teller(say: Any) -> Any:
     return tell
 
 
-def _metadata(report: Any, listing: Any, digest: str) -> dict[str, dg.MetadataValue[Any]]:
-    facts = {
-        "tiles": report.tiles,
-        "already_there": report.there,
-        "fetched_now": report.fetched,
-        "MB_fetched_now": round(report.bytes / 1e6, 2),
-        "requests": report.requests,
-        "declared_missing": ", ".join(report.missing) or "none",
-        "digest": digest,
-        "path": str(listing),
-    }
+def _metadata(facts: dict[str, Any]) -> dict[str, dg.MetadataValue[Any]]:
     return {key: to_metadata(value) for key, value in facts.items()}

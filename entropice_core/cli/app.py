@@ -33,6 +33,7 @@ complaints = Console(stderr=True)
 
 StudyName = Annotated[str | None, Parameter(name=["--preset", "--study", "-s"], help="Preset name or path of a TOML.")]
 Grids = Annotated[tuple[str, ...], Parameter(name=["--grid", "-g"], help="Only these grids, such as h3-4.")]
+Sources = Annotated[tuple[str, ...], Parameter(name=["--source"], help="Only these sources.")]
 YearList = Annotated[tuple[int, ...], Parameter(name=["--year", "-y"], help="Only these Arctic years.")]
 
 

@@ -1,4 +1,4 @@
-"""The command that fetches tiles of AlphaEarth embeddings."""
+"""The command that fetches AlphaEarth embeddings: tiles of the public files, or sums of cells from Earth Engine."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from entropice_core.fetch.patience import Patience
-    from entropice_core.fetch.stac import TileRef
+    from entropice_core.grids.study_area import StudyArea
 
 
 @fetching.command
@@ -28,7 +28,9 @@ def alphaearth(
 ) -> None:
     """Fetch the embeddings that the cells of a study touch, one level of detail; a run that was stopped goes on.
 
-    No account is needed. A tile that is there and whole is not fetched again; a damaged one is put aside and named.
+    From the public files (no account is needed) or, where the source says route = "earth_engine", as sums of cells from
+    Earth Engine (`earthengine authenticate`, or GOOGLE_APPLICATION_CREDENTIALS of a service account). What is there and
+    whole is not fetched again; a damaged tile is put aside and named.
 
     Parameters
     ----------
@@ -39,11 +41,12 @@ def alphaearth(
     source
         Only these sources of the study.
     parallel
-        Tiles on their way at a time.
+        Tiles or requests on their way at a time; Earth Engine allows up to 40.
     dry_run
-        Only ask the index, and say how many tiles there are.
+        Only ask what there is, and say how much it is.
     """
-    from entropice_core.fetch.alphaearth_index import calendar_year, needed_tiles
+    from entropice_core.fetch.alphaearth_index import calendar_year
+    from entropice_core.fetch.embeddings import describe_need
     from entropice_core.fetch.patience import Patience
     from entropice_core.pipeline.product import Context
 
@@ -54,11 +57,10 @@ def alphaearth(
     wanted = [(name, config, calendar_year(name, config, y)) for name, config in sources.items() for y in years]
     for name, config, of in wanted:
         patience = Patience(budget_s=1800.0, longest_s=120.0, tell=say)
-        refs = needed_tiles(config, area, chosen.study.grids, data, of, patience)
         if dry_run:
-            say(f"{name}: {len(refs)} tiles of {of}, {config.resolution_m} m")
+            say(f"{name}: {describe_need(config, area, chosen.study.grids, data, of, patience)}")
             continue
-        _bring(name, config, refs, data, of, patience, parallel)
+        _bring(name, config, area, chosen.study.grids, data, of, patience, parallel)
 
 
 def _sources(study: Study, names: tuple[str, ...]) -> dict[str, AlphaEarthConfig]:
@@ -80,24 +82,27 @@ def _sources(study: Study, names: tuple[str, ...]) -> dict[str, AlphaEarthConfig
 def _bring(
     name: str,
     config: AlphaEarthConfig,
-    refs: "list[TileRef]",
+    area: "StudyArea",
+    grids: tuple[str, ...],
     data: "Path",
     year: int,
     patience: "Patience",
     parallel: int,
 ) -> None:
-    from entropice_core.fetch.alphaearth import bring_tiles
+    from entropice_core.fetch.embeddings import bring_embeddings
     from entropice_core.fetch.tiles import Progress as TileProgress
 
-    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("tiles"), TimeElapsedColumn())
+    what = "tiles" if config.route == "files" else "batches"
+    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn(what), TimeElapsedColumn())
     with Progress(TextColumn("{task.description}"), *columns, console=console, transient=True) as bar:
-        row = bar.add_task(name, total=len(refs))
+        row = bar.add_task(name, total=None)
 
         def show(progress: TileProgress) -> None:
-            bar.update(row, completed=progress.done, description=f"[cyan]{name} {year}: {progress.bytes / 1e6:,.1f} MB")
+            told = f"[cyan]{name} {year}: {progress.bytes / 1e6:,.1f} MB"
+            bar.update(row, completed=progress.done, total=progress.total, description=told)
             if progress.text:
                 bar.console.print(progress.text, highlight=False, soft_wrap=True)
 
-        report, listing = bring_tiles(config, refs, data, year, patience, show, parallel)
-    say(f"{name} {year}: {report}")
-    say(f"The list of tiles is {listing}.")
+        brought = bring_embeddings(config, area, grids, data, year, patience, show, parallel)
+    say(f"{name} {year}: {brought.report}")
+    say(f"The list of tiles is {brought.listing}.")

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from entropice_core.cli.app import (
     Grids,
+    Sources,
     StudyName,
     YearList,
     app,
@@ -63,6 +64,7 @@ def build(
     study: StudyName = None,
     grid: Grids = (),
     year: YearList = (),
+    source: Sources = (),
     only: bool = False,
     force: bool = False,
     partition_index: int | None = None,
@@ -74,6 +76,8 @@ def build(
     ----------
     datasets
         Names such as `labels.darts`, or kinds such as `labels`; see `entropice status` for the list.
+    source
+        Only the features of these sources, each named as in the study or by its kind, such as alphaearth.
     only
         Do not build what they are made from; fail if it is missing.
     force
@@ -86,14 +90,14 @@ def build(
     from entropice_core.pipeline.graph import build_graph
     from entropice_core.pipeline.parallel import share, with_what_they_need
     from entropice_core.pipeline.product import Context
-    from entropice_core.pipeline.run import select, tasks
+    from entropice_core.pipeline.run import of_sources, select, tasks
 
     loaded, settings = load(study)
     graph = build_graph(loaded)
     grids, years = checked_grids(grid, loaded), checked_years(year, loaded)
-    todo = share(
-        tasks(Context(loaded, settings), select(graph, datasets), grids, years), partition_index, partition_count
-    )
+    chosen = select(graph, datasets)
+    products = of_sources(chosen, loaded, source) if source else chosen
+    todo = share(tasks(Context(loaded, settings), products, grids, years), partition_index, partition_count)
     _bring_up_to_date(loaded, settings, todo if only else with_what_they_need(graph, loaded, todo), force)
 
 

@@ -21,6 +21,7 @@ class Settings(Strict):
     mirror (``ENTROPICE_STORE``, default none: the store is the folder below home).
     ``alert_url``: where failed runs are told of, as JSON with the key ``text`` (``ENTROPICE_ALERT_URL``, default none).
     ``dagster_url``: address of the Dagster pages, for links from MLflow (``ENTROPICE_DAGSTER_URL``, default none).
+    ``sums_on_gpu``: whether pixels are added up on a GPU: where ``compute`` is ``cuda``, also in its workers.
     """
 
     home: Path
@@ -31,6 +32,7 @@ class Settings(Strict):
     alert_url: str = ""
     store_url: str = ""
     dagster_url: str = ""
+    sums_on_gpu: bool = False
 
     @classmethod
     def from_environment(cls, environ: dict[str, str] | None = None) -> "Settings":
@@ -53,6 +55,7 @@ class Settings(Strict):
             study=env.get("ENTROPICE_STUDY") or "demo",
             tracking_uri=uri,
             compute=env.get("ENTROPICE_COMPUTE") or "serial",
+            sums_on_gpu=(env.get("ENTROPICE_COMPUTE") or "").startswith("cuda"),
             alert_url=env.get("ENTROPICE_ALERT_URL") or "",
             store_url=env.get("ENTROPICE_STORE") or "",
             dagster_url=(env.get("ENTROPICE_DAGSTER_URL") or "").rstrip("/"),

@@ -22,6 +22,7 @@ from pyproj import CRS
 from entropice_core.errors import SourceError
 from entropice_core.features import streaming
 from entropice_core.features.cell_labels import on_sphere
+from entropice_core.features.kept import KeptFiles
 from entropice_core.features.partials import Partials
 from entropice_core.features.quantity import Quantity
 from entropice_core.features.streaming import Reducer
@@ -165,8 +166,8 @@ class TileFiles(UnitFiles):
     """The folder of partial statistics of a list of tiles; names and checks of files as for units of terrain."""
 
     def __init__(self, folder: Path, reducer: Reducer) -> None:
-        self.folder, self.reducer = folder, reducer
-        folder.mkdir(parents=True, exist_ok=True)
+        KeptFiles.__init__(self, folder)
+        self.reducer = reducer
 
     def key_of(self, tile: EmbeddingTile, others: Sequence[EmbeddingTile], grid: str) -> str:
         """Name of what would be computed now for a tile and grid."""

@@ -121,20 +121,30 @@ class CellIndex:
         return found
 
     def _outlines(self, tile: Tile, near: Int64) -> tuple[Float64, Float64, Int64] | None:
-        """Outlines in pixels, with chords short enough; None where there are none such."""
-        segments = 4
-        while segments <= MOST_SEGMENTS:
-            rings = self.grid.outlines(self.cell_ids[near], segments)
-            rows, columns = tile.pixels(rings.lon, rings.lat)
-            if not (np.isfinite(rows).all() and np.isfinite(columns).all()):
-                return None
-            error = _chord_error(rows, columns, rings.segments)
-            if error <= CHORD_PIXELS:
-                return rows, columns, rings.offsets
-            # A chord's distance from its curve falls with the square of its length.
-            wanted = segments * np.sqrt(error / CHORD_PIXELS) * 1.02
-            segments = max(2 * segments, 1 << int(np.ceil(np.log2(wanted))))
-        return None
+        return drawn_outlines(tile, self.grid, self.cell_ids[near], CHORD_PIXELS)
+
+
+def drawn_outlines(
+    tile: Tile, grid: Grid, cell_ids: UInt64, error_pixels: float
+) -> tuple[Float64, Float64, Int64] | None:
+    """Outlines of cells as chords that leave their curves by less than some part of a pixel.
+
+    Gives rows and columns in pixels from the tile's first corner (points,), and where each ring begins (cells + 1,);
+    None where there are none such.
+    """
+    segments = 4
+    while segments <= MOST_SEGMENTS:
+        rings = grid.outlines(cell_ids, segments)
+        rows, columns = tile.pixels(rings.lon, rings.lat)
+        if not (np.isfinite(rows).all() and np.isfinite(columns).all()):
+            return None
+        error = _chord_error(rows, columns, rings.segments)
+        if error <= error_pixels:
+            return rows, columns, rings.offsets
+        # A chord's distance from its curve falls with the square of its length.
+        wanted = segments * np.sqrt(error / error_pixels) * 1.02
+        segments = max(2 * segments, 1 << int(np.ceil(np.log2(wanted))))
+    return None
 
 
 def _chord_error(rows: Float64, columns: Float64, segments: Int64) -> float:

@@ -45,6 +45,17 @@ class Report:
     bytes: int = 0
     requests: int = 0
 
+    def facts(self) -> dict[str, Any]:
+        """Numbers for people."""
+        return {
+            "tiles": self.tiles,
+            "already_there": self.there,
+            "fetched_now": self.fetched,
+            "MB_fetched_now": round(self.bytes / 1e6, 2),
+            "requests": self.requests,
+            "declared_missing": ", ".join(self.missing) or "none",
+        }
+
     def __str__(self) -> str:
         absent = f", {len(self.missing)} declared missing ({', '.join(self.missing)})" if self.missing else ""
         return (

@@ -129,7 +129,7 @@ def _features(study: Study, name: str) -> Product:
         dimensions=("grid", "year") if config.is_yearly else ("grid",),
         needs=("cells",),
         modules=(SOURCES.modules[config.kind], "entropice_core.features.zonal", *MORE_MODULES.get(config.kind, ())),
-        config=_plain(config),
+        config={key: value for key, value in _plain(config).items() if key not in config.only_of_fetching},
         build=partial(steps.features, name),
         files=partial(steps.feature_files, name),
     )

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from entropice_core.compute import one_blas_thread
+from entropice_core.config import Study
 from entropice_core.errors import ConfigError, MissingPartitionError, ProvenanceError, nearest_hint
 from entropice_core.pipeline.product import Context, Product
 from entropice_core.storage.manifest import Manifest
@@ -120,6 +121,22 @@ def select(graph: Graph, names: Iterable[str]) -> list[Product]:
         if name not in graph and name not in kinds:
             raise ConfigError(f"There is no dataset {name!r}; {nearest_hint(name, sorted({*graph, *kinds}))}.")
     return [p for p in graph.values() if p.dataset in wanted or p.kind in wanted]
+
+
+def of_sources(products: Iterable[Product], study: Study, names: Iterable[str]) -> list[Product]:
+    """Keep the features of some sources, each named as in the study or by its kind (``alphaearth``)."""
+    wanted, kinds = set(names), {name: config.kind for name, config in study.sources.items()}
+    for name in sorted(wanted):
+        if name not in kinds and name not in kinds.values():
+            hint = nearest_hint(name, sorted({*kinds, *kinds.values()}))
+            raise ConfigError(f"Study {study.study.name!r} has no source {name!r}, nor one of that kind; {hint}.")
+    chosen = {f"features.{name}" for name, kind in kinds.items() if {name, kind} & wanted}
+    kept = [product for product in products if product.dataset in chosen]
+    if not kept:
+        raise ConfigError(
+            "Only features are made from one source: name the dataset `features`, or none, with --source."
+        )
+    return kept
 
 
 def one(graph: Graph, name: str) -> Product:

@@ -75,10 +75,13 @@ def feature_files(name: str, context: Context, partition: Partition) -> list[Pat
 
 def features(name: str, context: Context, partition: Partition, _: Path) -> Built:
     """Turn one source's pixels into features of cells."""
+    from entropice_core.compute import gpu_arrays
     from entropice_core.sources import open_source
-    from entropice_core.sources.base import ServesGrids
+    from entropice_core.sources.base import AddsUpPixels, ServesGrids
 
     source = open_source(name, context.study.sources[name], context.data_root, context.settings.home / "work")
+    if context.settings.sums_on_gpu and isinstance(source, AddsUpPixels):
+        source = source.adding_up_with(gpu_arrays())
     if isinstance(source, ServesGrids):
         source = source.serving(_cells_of_grids(context), context.say)
     here = context.open("cells", Partition(partition.grid))

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class ArcticDem:
     """Features of one ``[sources.<name>]`` table with ``kind = "arcticdem"``.
 
     ``work`` : folder in which partial statistics are kept. ``others`` : cells of the study's other grids, for which
-    they are made in the same pass. Neither changes a result.
+    they are made in the same pass. ``arrays`` : what adds pixels up, CuPy for a GPU. None of them changes a result.
     """
 
     name: str
@@ -56,6 +57,7 @@ class ArcticDem:
     work: Path | None = None
     others: Mapping[str, UInt64] = field(default_factory=dict)
     say: Say = lambda _: None
+    arrays: ModuleType | None = None
 
     @property
     def VERSION(self) -> str:  # noqa: N802
@@ -74,6 +76,10 @@ class ArcticDem:
     def serving(self, cells: Mapping[str, UInt64], say: Say) -> "ArcticDem":
         """Give the same source that makes partial statistics for other grids in the same pass."""
         return replace(self, others=dict(cells), say=say)
+
+    def adding_up_with(self, arrays: ModuleType | None) -> "ArcticDem":
+        """Give the same source that adds pixels up with arrays of some module of the array API."""
+        return replace(self, arrays=arrays)
 
     def listing(self) -> Path:
         """The list of tiles."""
@@ -132,7 +138,7 @@ class ArcticDem:
         wanted = quantities(self.config.tpi_radii_m)
         models = mosaics(open_file(path, water) for path, water in self._tiles())
         unit = area_unit(self.config.pixel_m**2)
-        reducer = Reducer(everyone, wanted, unit, self.config.pixel_m**2)
+        reducer = Reducer(everyone, wanted, unit, self.config.pixel_m**2, self.arrays)
         table = _Table(ids, self.config, [quantity.name for quantity in wanted])
         with _folder(self.work, self.name) as folder:
             for model in models:

@@ -13,6 +13,7 @@ from entropice_core.registry import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import ModuleType
 
     import xarray as xr
 
@@ -62,6 +63,15 @@ class ServesGrids(Protocol):
 
     def serving(self, cells: "Mapping[str, UInt64]", say: "Callable[[str], None]") -> Source:
         """Give the same source that knows the cells of other grids, by key; results are the same without."""
+        ...
+
+
+@runtime_checkable
+class AddsUpPixels(Protocol):
+    """A source whose pixels can be added up by arrays of the array API, such as those of a GPU."""
+
+    def adding_up_with(self, arrays: "ModuleType | None") -> Source:
+        """Give the same source that adds up with arrays of some module; results are the same to the last bit."""
         ...
 
 

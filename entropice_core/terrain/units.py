@@ -1,14 +1,11 @@
 """Pieces of an elevation model -> partial statistics of cells, kept in files and used again.
 
-A unit's file is named by everything that made it (its place, the checksums of the files in reach, quantities, cells,
-code versions) and by the checksum of its own bytes. It appears whole by a rename, and is read only when its bytes have
-that checksum. So a run that was killed goes on where it was, on any number of workers, and nothing stale is ever used.
+A unit's file (``features.kept``) is named by everything that made it: its place, the checksums of the files in reach,
+quantities, cells, code versions. So a run that was killed goes on where it was, on any number of workers, and nothing
+stale is ever used.
 """
 
 import hashlib
-import io
-import json
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,12 +16,12 @@ from threading import Lock
 import numpy as np
 
 from entropice_core.features import streaming
+from entropice_core.features.kept import KeptFiles, read_kept
 from entropice_core.features.partials import Partials
 from entropice_core.features.streaming import Reducer
 from entropice_core.features.tiles import Tile
 from entropice_core.grids.base import UInt64
 from entropice_core.storage.digest import file_sha256
-from entropice_core.storage.durable import flush_folder
 from entropice_core.storage.recipe import canonical_json, text_digest
 from entropice_core.terrain import derivatives
 from entropice_core.terrain.mosaic import Mosaic
@@ -65,12 +62,12 @@ class Work:
         return self.reducer.reduce(unit, made, only=only)
 
 
-class UnitFiles:
+class UnitFiles(KeptFiles):
     """The folder of partial statistics of one piece of work."""
 
     def __init__(self, folder: Path, work: Work) -> None:
-        self.folder, self.work = folder, work
-        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(folder)
+        self.work = work
 
     def key(self, unit: Tile, grid: str) -> str:
         """Name of what would be computed now for a unit and grid."""
@@ -96,38 +93,16 @@ class UnitFiles:
         """Grids of which a cell may have a pixel in a unit."""
         return [grid for grid, index in self.work.reducer.index.items() if index.near(unit).size]
 
-    def find(self, key: str) -> Path | None:
-        """The verified file of a key; a damaged one is removed, as it can be made again."""
-        for path in sorted(self.folder.glob(f"{key}-*.npz")):
-            if path.stem.split("-")[1] == file_sha256(path)[:_NAME]:
-                return path
-            path.unlink()
-        return None
-
     def save(self, key: str, partials: Partials) -> Path:
         """Write a file in one step."""
         arrays = partials.arrays()
         arrays["bin_keys"] = np.diff(arrays["bin_keys"], prepend=np.uint64(0))  # small numbers pack well
-        buffer = io.BytesIO()
-        header = np.frombuffer(json.dumps(partials.header(), sort_keys=True).encode(), dtype=np.uint8)
-        np.savez_compressed(buffer, header=header, **arrays)  # type: ignore[arg-type]
-        data = buffer.getvalue()
-        target = self.folder / f"{key}-{hashlib.sha256(data).hexdigest()[:_NAME]}.npz"
-        unfinished = target.with_suffix(f".{os.getpid()}.{key[:8]}.tmp")
-        with unfinished.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, target)
-        flush_folder(self.folder)
-        return target
+        return self.write(key, partials.header(), arrays)
 
 
 def load(path: Path) -> Partials:
     """Read a file back."""
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    header = json.loads(arrays.pop("header").tobytes())
+    header, arrays = read_kept(path)
     arrays["bin_keys"] = np.cumsum(arrays["bin_keys"], dtype=np.uint64)
     return Partials.from_arrays(header, arrays)
 

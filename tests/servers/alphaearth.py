@@ -117,18 +117,26 @@ def write_index(path: Path, tiles: Sequence[AefTile], address: str, with_metres:
     table.to_parquet(path) if path.suffix == ".parquet" else table.to_csv(path, index=False)
 
 
-def two_zones(year: int = 2021) -> list[AefTile]:
-    """Tiles around 84 E, where zones 44 and 45 meet, at 68 N: two of each, which overlap in part."""
-    edge = {}
-    for zone in (44, 45):
-        lattice = Tile("", CRS(f"EPSG:{32600 + zone}"), 0, 0, 1, 1, (1, 1))
-        y, x = lattice.pixels(np.array([84.0]), np.array([68.0]))
-        edge[zone] = round(float(x[0]), -1), round(float(y[0]), -1)
-    (x44, y44), (x45, y45) = edge[44], edge[45]
+def two_zones(year: int = 2021, west_zone: int = 44) -> list[AefTile]:
+    """Tiles at 68 N where two zones meet (44 and 45: at 84 E): two of each, which overlap in part."""
+    zones = west_zone, west_zone % 60 + 1
+    (x1, y1), (x2, y2) = (_place_of(zone, 6.0 * west_zone - 180.0) for zone in zones)
     side = PIXELS * 10.0
-    west = [AefTile(44, x44 - side + 700.0 + dx, y44 - 1300.0, year) for dx in (-side, 0.0)]
-    east = [AefTile(45, x45 - 700.0 + dx, y45 - 1300.0, year) for dx in (0.0, side)]
+    west = [AefTile(zones[0], x1 - side + 700.0 + dx, y1 - 1300.0, year) for dx in (-side, 0.0)]
+    east = [AefTile(zones[1], x2 - 700.0 + dx, y2 - 1300.0, year) for dx in (0.0, side)]
     return list(itertools.chain(west, east))
+
+
+def _place_of(zone: int, lon: float) -> tuple[float, float]:
+    """A point at 68 N in a zone, to 10 m."""
+    y, x = Tile("", CRS(f"EPSG:{32600 + zone}"), 0, 0, 1, 1, (1, 1)).pixels(np.array([lon]), np.array([68.0]))
+    return round(float(x[0]), -1), round(float(y[0]), -1)
+
+
+def around_the_pole(year: int = 2021) -> list[AefTile]:
+    """Two tiles of zone 31 side by side, with the pole in the second."""
+    y = round(0.9996 * 10_001_965.729, -1) - 1200.0
+    return [AefTile(31, 500_000.0 - 1000.0 + dx, y, year) for dx in (-PIXELS * 10.0, 0.0)]
 
 
 def write_fetched(listing: Path, tiles: Sequence[Tile], config: AlphaEarthConfig, year: int) -> None:

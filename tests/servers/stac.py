@@ -57,6 +57,7 @@ class StacServer:
 
     folder: Path
     collection: str = COLLECTION
+    asset: str = "dem"
     with_checksums: bool = False
     epsg_spelling: bool = False
     page: int = 2
@@ -216,7 +217,7 @@ class StacServer:
         west, east = (lon[lon > 0].min(), lon[lon < 0].max()) if wide else (lon.min(), lon.max())
         code = int(crs.to_epsg())
         name = path.stem.removesuffix("_dem")
-        assets = {"dem": self._asset(path)}
+        assets = {self.asset: self._asset(path)}
         mask = path.with_name(f"{name}_datamask.tif")
         if mask.exists():
             assets["datamask"] = self._asset(mask)

@@ -1,4 +1,4 @@
-"""The ``alphaearth`` kind: yearly embeddings of 64 numbers from the public files of AlphaEarth Foundations."""
+"""The ``alphaearth`` kind: yearly embeddings of 64 numbers, from the public files or from Google Earth Engine."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -21,9 +21,14 @@ class AlphaEarthConfig(SourceBase):
     ``index`` is the list of all files, parquet or CSV, as both public copies have it. ``resolution_m`` chooses the
     overview of the files that is read: half of it is four times the bytes. ``missing`` lists ids of tiles that the
     server is known not to have. A label's year less ``lag`` is the calendar year of the embeddings.
+
+    With ``route = "earth_engine"`` pixels stay at Google and sums of cells are asked for: ``asset`` is the collection,
+    ``project`` the Google Cloud project that is charged (``GOOGLE_CLOUD_PROJECT`` when not given), ``endpoint`` the
+    service, ``cells_per_request`` what is tried first. ``index`` and ``missing`` are not looked at then.
     """
 
     picture_feature: ClassVar[str] = "R"
+    only_of_fetching: ClassVar[frozenset[str]] = frozenset({"project", "endpoint", "cells_per_request"})
 
     kind: Literal["alphaearth"]
     path: str
@@ -31,6 +36,11 @@ class AlphaEarthConfig(SourceBase):
     resolution_m: int = 320
     parts: Annotated[tuple[Part, ...], Field(min_length=1)] = ALL_PARTS
     missing: tuple[str, ...] = ()
+    route: Literal["files", "earth_engine"] = "files"
+    asset: str = "GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL"
+    project: str | None = None
+    endpoint: str = "https://earthengine-highvolume.googleapis.com"
+    cells_per_request: int = Field(default=500, ge=1, le=1000)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -42,6 +52,8 @@ class AlphaEarthConfig(SourceBase):
         if self.resolution_m not in RESOLUTIONS:
             known = ", ".join(map(str, RESOLUTIONS))
             raise ValueError(f"resolution_m {self.resolution_m} is no level of the files: take one of {known}")
+        if not self.endpoint.startswith(("http://", "https://")):
+            raise ValueError(f"endpoint {self.endpoint!r} must be an address that begins with https://")
         if len(set(self.parts)) != len(self.parts):
             raise ValueError("parts must differ")
         return self

@@ -1,6 +1,7 @@
 """What every source states, whatever its kind."""
 
 import math
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -12,7 +13,10 @@ class SourceBase(Provenance):
 
     ``lag`` is the number of years by which the source's year precedes the label's year (0 = the same year).
     ``statement`` is what a reader must know: circularities, latency.
+    ``only_of_fetching`` names keys that say how files are fetched and change no feature: they are in no recipe.
     """
+
+    only_of_fetching: ClassVar[frozenset[str]] = frozenset()
 
     kind: str
     lag: int = Field(default=0, ge=0, le=40)

@@ -1,6 +1,8 @@
 """Embeddings of cells: exact sums of de-quantised vectors, every ground pixel once, the year that was asked for."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS, Proj
 
+from entropice_core.cli.app import app
 from entropice_core.cli.fetch_alphaearth import alphaearth
+from entropice_core.cli.study import build
+from entropice_core.compute import gpu_arrays
 from entropice_core.config import Settings, load_study
 from entropice_core.config.sources.alphaearth import AlphaEarthConfig
 from entropice_core.embeddings.tiles import STEP, EmbeddingTile, counted, layers, open_tiles, quantities
@@ -291,6 +296,39 @@ def test_tiles_that_are_not_there_or_of_another_level_are_named(fetched):
         open_source("e", config, root).files(2018)
 
 
+def test_the_setting_cuda_adds_up_with_arrays_of_the_gpu_and_gives_the_same_digest(fetched, tmp_path, monkeypatch):
+    """CuPy's place is taken by the strict reference of the array API: no GPU is here."""
+    strict = pytest.importorskip("array_api_strict")
+    config, root = fetched
+    study, told = tmp_path / "tiny.toml", []
+    study.write_text(STUDY.format(index=config.index).replace("lag = 1", 'lag = 0\nparts = ["mean"]'))
+    gpus, asked = SimpleNamespace(getDeviceCount=lambda: 1), []
+    cupy = SimpleNamespace(
+        cuda=SimpleNamespace(runtime=gpus),
+        ndarray=type("ndarray", (), {}),  # array_api_compat asks what CuPy's arrays are
+        asarray=lambda a: asked.append(len(a)) or strict.asarray(a),
+    )
+    monkeypatch.setenv("ENTROPICE_DATA", str(root))
+    digests = {}
+    for compute in ("serial", "cuda"):
+        if compute == "cuda":
+            monkeypatch.setitem(sys.modules, "cupy", cupy)
+        monkeypatch.setenv("ENTROPICE_COMPUTE", compute)
+        monkeypatch.setenv("ENTROPICE_HOME", str(tmp_path / compute))
+        context = Context(load_study(study), Settings.from_environment(), told.append)
+        graph = build_graph(context.study)
+        materialize(context, graph, graph["cells"], Partition("h3-5"))
+        made = materialize(context, graph, graph["features.embedding"], Partition("h3-5", 2021))
+        digests[compute] = made.manifest.digest
+    assert digests["cuda"] == digests["serial"] and len(asked) > 64
+    gpus.getDeviceCount = lambda: 0
+    with pytest.raises(ConfigError, match="ENTROPICE_COMPUTE is cuda, but this machine has no GPU"):
+        gpu_arrays()
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(ConfigError, match=r"but CuPy gives no GPU \(ModuleNotFoundError"):
+        gpu_arrays()
+
+
 def test_from_the_index_to_features_of_two_grids_with_a_lag(server, tmp_path, monkeypatch, capsys):
     (tmp_path / "data").mkdir()
     study = tmp_path / "tiny.toml"
@@ -309,6 +347,15 @@ def test_from_the_index_to_features_of_two_grids_with_a_lag(server, tmp_path, mo
         assert not materialize(context, graph, graph["features.embedding"], Partition(key, 2022)).built
         made = context.open("features.embedding", Partition(key, 2022))
         assert (made.attrs["lag"], made.attrs["file_year"]) == (1, "2021")
+    capsys.readouterr()
+    for named in ("alphaearth", "embedding"):  # by kind, by name: entropice build features --source alphaearth ...
+        app(["build", "features", "--source", named, "--year", "2022", "--grid", "h3-5", "--study", str(study)],
+            result_action="return_value")  # fmt: skip
+        assert "nothing to rebuild, 2 already current" in capsys.readouterr().out  # with the cells of the grid
+    with pytest.raises(ConfigError, match="has no source 'alfaearth', nor one of that kind; did you mean 'alphaearth'"):
+        build("features", source=("alfaearth",), study=str(study))
+    with pytest.raises(ConfigError, match="Only features are made from one source"):
+        build("labels", source=("alphaearth",), study=str(study))
     with pytest.raises(ConfigError, match="no source 'x' of the kind alphaearth; it has: embedding"):
         alphaearth(study=str(study), source=("x",))
 

@@ -1,24 +1,28 @@
 """ArcticDEM through the command line and the pipeline: from a catalogue to features of two grids in one pass."""
 
 import json
-import tomllib
 
 import numpy as np
 import pytest
+from pyproj import CRS
 
 from entropice_core.cli.fetch_arcticdem import arcticdem
 from entropice_core.config import Settings, load_study
 from entropice_core.config.sources.arcticdem import ArcticDemConfig
 from entropice_core.describe import describe
 from entropice_core.errors import ConfigError, SourceError
+from entropice_core.features.tiles import Tile
+from entropice_core.fetch.of_area import bring_tiles, needed_tiles
+from entropice_core.fetch.patience import Patience
 from entropice_core.grids import parse_grid_key
 from entropice_core.grids.cells import cell_coordinates
+from entropice_core.grids.study_area import StudyArea
 from entropice_core.pipeline.graph import build_graph
 from entropice_core.pipeline.product import Context
 from entropice_core.pipeline.run import materialize
 from entropice_core.sources import open_source
 from entropice_core.storage.partition import Partition
-from tests.servers.stac import Fault, StacServer
+from tests.servers.stac import Fault, StacServer, write_cog
 from tests.unit.terrain.arctic import write_tiles
 
 STUDY = """
@@ -190,22 +194,29 @@ def test_tables_that_cannot_be_are_refused(change, message):
         ArcticDemConfig(**table)
 
 
-def test_glo30_is_configuration_only(study, server):
-    text = (
-        study.read_text()
-        + """
-[sources.south]
-kind = "arcticdem"
-title = "Copernicus GLO-30"
-path = "{data}/glo30/tiny.json"
-api = "https://earth-search.aws.element84.com/v1"
-collection = "cop-dem-glo-30"
-asset = "data"
-pixel_m = 31.0
-height = "EGM2008 geoid"
-"""
-    )
-    study.write_text(text)
-    source = load_study(study).sources["south"]
-    assert source.collection == tomllib.loads(text)["sources"]["south"]["collection"] and not source.is_yearly
-    assert build_graph(load_study(study))["features.south"].modules[-1] == "entropice_core.terrain.derivatives"
+def test_glo30_south_of_60_n_is_configuration_only(tmp_path, monkeypatch):
+    """Tiles in degrees, of two widths of pixels, with heights above the geoid and an asset of another name."""
+    published, south = tmp_path / "published", StudyArea(58.0, (149.9, 58.9, 150.2, 59.2))
+    published.mkdir()
+    for name, top, step in (("N59", 59.16, 1.0), ("N58", 59.0, 1.5)):
+        n = round(0.16 * 3600 / step)
+        tile = Tile(name, CRS("EPSG:4326"), 150.0, top, step / 3600, -1 / 3600, (576, n))
+        rows = np.linspace(0.0, 1.0, 576)[:, None]
+        write_cog(published / f"{name}_dem.tif", tile, (100.0 + 50.0 * rows + np.zeros((1, n))).astype(np.float32))
+    with StacServer(published, collection="cop-dem-glo-30", asset="data") as server:
+        text = STUDY.format(api=server.api).replace("Generated ArcticDEM", "Copernicus GLO-30")
+        keys = 'collection = "cop-dem-glo-30"\nasset = "data"\npixel_m = 31.0\nheight = "EGM2008 geoid"\n[target]'
+        (tmp_path / "south.toml").write_text(text.replace("[target]", keys))
+        config = load_study(tmp_path / "south.toml").sources["terrain"]
+        refs = needed_tiles(config, south, ["healpix-10"], Patience())
+        bring_tiles(config, refs, tmp_path, Patience(), lambda _: None)
+    grid = parse_grid_key("healpix-10")
+    got = open_source("terrain", config, tmp_path).features(grid, cell_coordinates(grid, grid.cells(south)), None)
+    table = {name: got["features"].values[:, i] for i, name in enumerate(got["feature"].values)}
+    known = np.isfinite(table["elevation_mean"])
+    assert len(refs) == 2 and known.sum() >= 4 and got.attrs["height_above"] == "EGM2008 geoid"
+    assert (np.abs(table["elevation_mean"][known] - 125.0) < 25.1).all()
+    # 50 m over 0.16 degrees to the north, whatever the width of a pixel
+    slope = np.degrees(np.arctan(50.0 / (0.16 * 111_400)))
+    np.testing.assert_allclose(table["slope_p50"][known], slope, atol=0.125)
+    assert "collection" in got.attrs and got.attrs["collection"] == "cop-dem-glo-30"
