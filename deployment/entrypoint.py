@@ -18,10 +18,13 @@ def read_secrets(environment: dict[str, str]) -> dict[str, str]:
         if not name.endswith("_FILE") or name.removesuffix("_FILE") in environment or not path.startswith("/"):
             continue
         file = Path(path)
-        secret = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+        try:
+            secret = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+        except PermissionError:
+            sys.exit(f"{name} names {path}, which user {os.getuid()} may not read: chmod 644 the file of the secret")
         if not secret:
             sys.exit(
-                f"{name} names {path}, which is missing or empty: write the secret into it (see deployment/README.md)"
+                f"{name} names {path}, which is missing or empty: write the secret into it (see docs/deployment.md)"
             )
         found[name.removesuffix("_FILE")] = secret
     return found

@@ -171,16 +171,3 @@ def test_a_wrong_password_ends_the_start_with_a_sentence_of_postgresql(stack: St
         assert "is missing or empty: write the secret into it" in stack.log("init-empty")
     finally:
         secret.write_text(right)
-
-
-def test_nothing_listens_to_the_world_but_the_proxy_and_no_secret_has_a_default() -> None:
-    import yaml
-
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    for name, service in compose["services"].items():
-        for port in service.get("ports", []):
-            assert port.startswith("127.0.0.1:") or service.get("profiles") == ["proxy"], f"{name} publishes {port}"
-        assert not any("docker.sock" in str(volume) for volume in service.get("volumes", [])), name
-        given = service.get("environment", {})
-        assert not [k for k in given if "PASSWORD" in k and not k.endswith("_FILE")], name
-    assert "{$ENTROPICE_PASSWORD_HASH}" in (ROOT / "deployment/proxy/Caddyfile").read_text()
