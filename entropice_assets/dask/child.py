@@ -80,8 +80,8 @@ def watch(task: StepTask, more: Mapping[str, str], unwanted: Callable[[], bool])
                 _kill(process)  # at once: asking would let it report an interruption, and take more memory meanwhile
                 process.wait()
                 raise StepNotRun(
-                    f"it took {used / 1e9:.1f} GB of memory and had declared {task.memory_gb:g} GB: raise the "
-                    "declared memory, or give it less at once"
+                    f"it took {used / 1e9:.1f} GB of memory and had declared {task.memory_gb:g} GB: declare "
+                    "more (ENTROPICE_MEMORY=kind=GB of the code location), or give it less at once"
                 )
             time.sleep(POLL_SECONDS)
     finally:
