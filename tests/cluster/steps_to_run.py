@@ -9,8 +9,13 @@ import dagster as dg
 
 from entropice_assets.dask import RESOURCES_TAG
 from entropice_assets.dask.executor import dask_steps_executor
+from entropice_assets.failures import as_failure
+from entropice_core.storage.partition import Partition
+from entropice_core.storage.recipe import Recipe
+from entropice_core.storage.store import PartitionStore
 
 FOLDER = Path(os.environ.get("CLUSTER_TEST_FOLDER", "."))
+PART = Partition("h3-4", 2018)
 PARTITIONS = dg.StaticPartitionsDefinition(["one", "two"])
 
 
@@ -74,7 +79,18 @@ def on_gpu() -> None:
     note("on_gpu")
 
 
-ASSETS = [quick, fails, after_failure, second_try, pooled, sleeper, killed, hungry, on_gpu]
+@dg.asset
+def fills_disk() -> None:
+    note("fills_disk")
+    many = FOLDER / "many"
+    many.mkdir()
+    for number in range(3000):
+        (many / f"{number:04}.txt").write_bytes(b"x")
+    with as_failure():
+        PartitionStore(FOLDER / "disk" / "store").publish("labels", PART, many, Recipe("labels", "2"))
+
+
+ASSETS = [quick, fails, after_failure, second_try, pooled, sleeper, killed, hungry, on_gpu, fills_disk]
 
 
 def definitions() -> dg.Definitions:
