@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +130,36 @@ def test_a_study_survives_the_loss_of_a_worker_and_of_the_daemon_with_the_same_d
     with urllib.request.urlopen(f"{stack.url('mlflow')}/health", timeout=5) as answer:
         assert answer.status == 200
     assert "model.logistic_regression" in {name.split("/")[0] for name in expected}
+
+
+def test_prometheus_is_told_of_the_store_the_runs_and_the_daemons(stack: Stack) -> None:
+    parser = pytest.importorskip("prometheus_client.parser")
+    stack.start("metrics")
+    address = f"{stack.url('metrics')}/metrics"
+    stack.wait_for(lambda: answers(address), 120, "the numbers are served")
+    with urllib.request.urlopen(address, timeout=60) as answer:
+        families = {f.name: f.samples for f in parser.text_string_to_metric_families(answer.read().decode())}
+    assert {sample.labels["part"]: sample.value for sample in families["entropice_up"]} == {"store": 1, "dagster": 1}
+    runs = {sample.labels["status"]: sample.value for sample in families["entropice_dagster_runs"]}
+    assert runs["success"] >= 3
+    counts = {(s.labels["dataset"], s.labels["state"]): s.value for s in families["entropice_partitions"]}
+    assert counts["training_set", "current"] == 1
+    beats = {s.labels["daemon"]: s.value for s in families["entropice_dagster_daemon_heartbeat_timestamp_seconds"]}
+    assert time.time() - beats["queued_run_coordinator"] < 120
+    stack.kill("metrics")
+
+
+@pytest.mark.parametrize("service", ["mlflow", "code", "webserver", "dask-scheduler"])
+def test_a_port_in_use_ends_the_start_and_names_the_port(stack: Stack, service: str) -> None:
+    name = f"{service}-again"
+    process = stack.start(service, name)
+    try:
+        assert process.wait(180) != 0
+    finally:
+        stack.kill(name)
+    said = (stack.folder / f"{name}.log").read_text(errors="replace")
+    assert "in use" in said or f"Failed to bind to address 127.0.0.1:{stack.ports[service]}" in said, said[-2000:]
+    assert str(stack.ports[service]) in said
 
 
 def test_a_backup_comes_back_on_another_server_with_the_same_digests(stack: Stack, tmp_path: Path) -> None:
