@@ -114,60 +114,66 @@ def look_through(instance: dg.DagsterInstance, context: Context, graph: Any) -> 
     return sum(unreported(instance, context, *seen, 0, print) is not None for seen in found)
 
 
+class Visit:
+    """What a page asks of GraphQL, until every kind of question was answered once; after that it only polls."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.asked: dict[Any, float] = {}
+        self.first: dict[str, tuple[float, float, int]] = {}
+        page.on("request", self._ask)
+        page.on("requestfinished", self._answer)
+
+    def _ask(self, request: Any) -> None:
+        if "graphql" in request.url:
+            self.asked[request] = time.monotonic()
+
+    def _answer(self, request: Any) -> None:
+        if request in self.asked:
+            size = int(request.sizes()["responseBodySize"])
+            self.first.setdefault(operation(request), (self.asked[request], time.monotonic(), size))
+
+    def settle(self) -> None:
+        """Wait until no new kind of question has come for three seconds, and all are answered."""
+        end, before = time.monotonic() + 180, -1
+        while time.monotonic() < end:
+            names = {operation(request) for request in self.asked}
+            if names and len(names) == before and names <= set(self.first):
+                return
+            before = len(names)
+            self.page.wait_for_timeout(3000)
+
+
+def operation(request: Any) -> str:
+    """Give the name of a question."""
+    data = request.post_data_json
+    return str(data.get("operationName", "?")) if isinstance(data, dict) else "?"
+
+
 def browse(site: DagsterSite, table: Table) -> None:
-    """Open the pages as a reader does, twice, and note the slowest questions to GraphQL."""
+    """Open the pages as a reader does, twice, and note the slowest questions."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
-        )
+        flags = ["--no-sandbox", "--disable-gpu"]
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
         for name, path in PAGES.items():
             walls, slowest, size = [], ("", 0.0), 0
             for _ in range(2):
                 page = browser.new_page(viewport={"width": 1400, "height": 900})
-                questions: dict[Any, float] = {}
-                page.on("request", lambda r: questions.setdefault(r, time.monotonic()))
-                answers: list[tuple[str, float, int]] = []
-                page.on(
-                    "requestfinished", lambda r: answers.append(_question(r, questions)) if "graphql" in r.url else None
-                )
-                begun = time.monotonic()
+                visit, begun = Visit(page), time.monotonic()
                 page.goto(f"http://127.0.0.1:{site.port}{path}", timeout=300_000)
-                settle(page, questions, answers)
-                walls.append(max([begun, *(questions_end for _, questions_end, _ in answers)]) - begun)
-                for operation, _, length in answers:
-                    size = max(size, length)
-                took = [(operation, end - start) for operation, start, end in site_times(answers, questions)]
+                visit.settle()
+                walls.append(max(end for _, end, _ in visit.first.values()) - begun)
+                size = max(size, *(length for _, _, length in visit.first.values()))
+                took = [(asked, end - start) for asked, (start, end, _) in visit.first.items()]
                 slowest = max([slowest, *took], key=lambda pair: pair[1])
-                if "partitions&" in path:
-                    page.screenshot(path=str(site.home / "partition.png"))
+                if "SCREENSHOTS" in os.environ:
+                    page.screenshot(path=str(Path(os.environ["SCREENSHOTS"]) / f"{name.replace(' ', '_')}.png"))
                 page.close()
             said = f"{walls[0]:.1f} s, again {walls[1]:.1f} s; slowest question {slowest[0]} {slowest[1]:.1f} s"
             table.add(f"page: {name}", f"{said}, largest answer {size / 1e6:.2f} MB")
         browser.close()
-
-
-def _question(request: Any, questions: dict[Any, float]) -> tuple[str, float, int]:
-    data = request.post_data_json or {}
-    name = data.get("operationName", "?") if isinstance(data, dict) else "?"
-    questions[f"{name} {len(questions)}"] = questions[request]
-    return f"{name} {len(questions) - 1}", time.monotonic(), int(request.sizes()["responseBodySize"])
-
-
-def site_times(answers: list[tuple[str, float, int]], questions: dict[Any, float]) -> list[tuple[str, float, float]]:
-    """Give each answered question with its begin and end."""
-    return [(name.split()[0], questions.get(name, end), end) for name, end, _ in answers]
-
-
-def settle(page: Any, questions: dict[Any, float], answers: list[Any]) -> None:
-    """Wait until no question was asked or answered for two seconds."""
-    end = time.monotonic() + 180
-    while time.monotonic() < end:
-        before = (len(questions), len(answers))
-        page.wait_for_timeout(2000)
-        if (len(questions), len(answers)) == before:
-            return
 
 
 def memory(table: Table) -> None:
@@ -210,21 +216,21 @@ def main(years: int) -> None:
             table.add("smallest question to GraphQL, median of 20", f"{statistics.median(answers) * 1000:.0f} ms")
             browse(site, table)
             memory(table)
-            if "SCREENSHOT" in os.environ:
-                Path(os.environ["SCREENSHOT"]).write_bytes((site.home / "partition.png").read_bytes())
     write(table, years, load)
 
 
 def write(table: Table, years: int, load: float) -> None:
     """Write the figures."""
     rows = [f"| {what} | {value} |" for what, value in table.rows]
+    end = os.getloadavg()[0]
     head = [
         f"# Dagster with {len(GRIDS)} grids x {years} years of every asset",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, Dagster {dg.__version__}, SQLite, Chromium, a shared",
-        f"machine of {os.cpu_count()} cores (load {load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end: walls would be",
-        "shorter on an idle one). A page has come when its last question to GraphQL was answered; opened twice, by a browser",
-        "without a cache. Written by `benchmarks/dagster_load.py`.",
+        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, Dagster {dg.__version__}, SQLite on a disk",
+        f"in memory, Chromium, a shared machine of {os.cpu_count()} cores (load {load:.1f} at the start, {end:.1f} at the",
+        "end: walls would be shorter on an idle one). A page has come when each kind of its questions to GraphQL was",
+        "answered once; opened twice, by a browser without a cache. Written by",
+        "`TMPDIR=/dev/shm python benchmarks/dagster_load.py`.",
         "",
         "| what | |",
         "|---|---|",

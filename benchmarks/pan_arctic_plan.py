@@ -121,7 +121,8 @@ def sources() -> list[Step]:
              used=["cells h3-6", "cells healpix-10", "list h3-6", "list healpix-10"]),
         Step("labels", LABEL_YEARS * 2 * v("labels") / 3600, partitions=2 * LABEL_YEARS, used=["labels"]),
         Step("ERA5, 20 daily fields", era5_s / 3600 + publish_hours(YEARS * era5), YEARS * v("era5 down"),
-             YEARS * (v("era5 unpacked") + v("era5 kept")) + stored(YEARS * era5), YEARS * v("era5 requests"), 2 * YEARS,
+             YEARS * (v("era5 unpacked") + v("era5 kept")) + stored(YEARS * era5), YEARS * v("era5 requests"),
+             2 * YEARS,
              ["era5 pixels", "era5 h3-6", "era5 healpix-10", "era5 weights h3-6", "era5 weights healpix-10",
               "era5 requests", "era5 down", "era5 unpacked", "era5 kept", "publish", "stored"]),
         Step("ArcticDEM at 32 m", v("dem units most") * v("dem unit") / 3600 + publish_hours(dem), v("dem down"),
@@ -207,15 +208,17 @@ def main() -> None:
     more = sources() + models(1_500_000)
     used = list(dict.fromkeys(name for step in steps for name in step.used)) + ["queue", "queue slots"]
     extra = sum(s.hours for s in more) - sum(s.hours for s in steps[:-1])
+    counts = [f"{v(f'cells {grid}'):,.0f}" for grid in GRIDS]
+    origins = [f"| {name} | {number(PARTS[name].value)} {PARTS[name].unit} | {PARTS[name].origin} |" for name in used]
     lines = [
         BEGIN, "",
-        f"{YEARS} years, {' and '.join(GRIDS)} ({v('cells h3-6'):,.0f} and {v('cells healpix-10'):,.0f} cells with 10 % land), "
+        f"{YEARS} years, {' and '.join(GRIDS)} ({' and '.join(counts)} cells with 10 % land), "
         f"labels of {LABEL_YEARS} years, {len(MODELS)} models, {sum(FEATURES.values())} features, CPU only.", "",
         *table(steps), "",
-        f"With 1,500,000 labelled rows a grid instead of 300,000: {extra:,.0f} core hours more, all of it training.", "",
+        f"With 1,500,000 labelled rows a grid instead of 300,000: {extra:,.0f} core hours more, all training.", "",
         "## By the clock", "", *walls(steps), "", *network(steps), "",
         "## Where the numbers come from", "", "| part | | measured in |", "|---|---|---|",
-        *[f"| {name} | {number(PARTS[name].value)} {PARTS[name].unit} | {PARTS[name].origin} |" for name in used], "", END,
+        *origins, "", END,
     ]  # fmt: skip
     text = DOC.read_text() if DOC.exists() else f"{BEGIN}\n{END}\n"
     before, after = text.split(BEGIN)[0], text.split(END)[1]

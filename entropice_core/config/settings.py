@@ -8,6 +8,10 @@ from entropice_core.config.base import Strict
 from entropice_core.config.study import Study
 from entropice_core.errors import ConfigError, nearest_hint
 
+KNOWN = {  # variables of the environment, without ENTROPICE_
+    "HOME", "DATA", "STUDY", "TRACKING_URI", "COMPUTE", "ALERT_URL", "STORE", "DAGSTER_URL", "MEMORY", "CRASH_AT",
+}  # fmt: skip
+
 
 class Settings(Strict):
     """Paths and switches of this machine, from ENTROPICE_* variables; none of them changes a result.
@@ -21,7 +25,7 @@ class Settings(Strict):
     ``store_url``: object storage that holds the store, such as s3://bucket/folder, with the folder below home as its
     mirror (``ENTROPICE_STORE``, default none: the store is the folder below home).
     ``alert_url``: where failed runs are told of, as JSON with the key ``text`` (``ENTROPICE_ALERT_URL``, default none).
-    ``memory``: what steps of some kinds may take on a worker, GB (``ENTROPICE_MEMORY``, such as ``model=64,features=16``).
+    ``memory``: what steps may take on a worker, GB by kind of dataset (``ENTROPICE_MEMORY``, such as ``model=64``).
     ``dagster_url``: address of the Dagster pages, for links from MLflow (``ENTROPICE_DAGSTER_URL``, default none).
     """
 
@@ -112,7 +116,7 @@ def memory_by_kind(text: str) -> dict[str, float]:
         match = re.fullmatch(r"(\w+)\s*=\s*(\d+(?:\.\d+)?)", pair)
         if match is None or float(match[2]) == 0:
             raise ConfigError(
-                f"ENTROPICE_MEMORY has {pair!r}: give kinds of datasets with gigabytes, such as model=64,training_set=32."
+                f"ENTROPICE_MEMORY has {pair!r}: give kinds of datasets with GB, such as model=64,training_set=32."
             )
         found[match[1]] = float(match[2])
     return found
