@@ -201,9 +201,9 @@ def write(found: dict[str, list[dict[str, object]]]) -> None:
         more = (many - one) / (most - few)
         lines += [
             "",
-            f"So a run costs about {one - more * few:.1f} processor seconds whatever it holds (two processes that import the",
-            f"libraries and load the definitions), and {more:.2f} for each partition in it (description, picture, checks",
-            "and three events).",
+            f"So a run costs about {one - more * few:.1f} processor seconds whatever it holds (two processes that",
+            f"import the libraries and load the definitions), and {more:.2f} for each partition in it (description,",
+            "picture, checks and three events).",
             "",
         ]
     Path(__file__).with_suffix(".md").write_text("\n".join(lines))
