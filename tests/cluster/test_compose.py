@@ -75,11 +75,27 @@ def test_what_the_dockerfile_copies_is_there_and_not_ignored() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = {line.removeprefix("!") for line in ignored if line.startswith("!")}
     copies = [line for line in (ROOT / "deployment/Dockerfile").read_text().splitlines() if line.startswith("COPY")]
-    sources = [word for line in copies if "--from" not in line for word in shlex.split(line)[1:-1]]
+    sources = [
+        word for line in copies if "--from" not in line for word in shlex.split(line)[1:-1] if not word.startswith("--")
+    ]
     assert len(sources) >= 8
     for source in sources:
         assert (ROOT / source).exists(), source
         assert source.split("/")[0] in allowed, f"{source} is kept out by .dockerignore"
+
+
+def test_every_volume_is_mounted_on_a_folder_of_the_user_of_the_image(services: dict[str, Any]) -> None:
+    text = (ROOT / "deployment/Dockerfile").read_text().replace("\\\n", " ")
+    (line,) = [line for line in text.splitlines() if "mkdir -p" in line]
+    made = line.split("mkdir -p")[1].split("&&")[0].split()
+    owned = line.split("chown -R entropice")[1].split()
+    ours = [service for service in services.values() if str(service["image"]).startswith("entropice")]
+    targets = {v.removesuffix(":ro").rsplit(":", 1)[1] for service in ours for v in service.get("volumes", [])}
+    assert targets == {"/store", "/data", "/dagster/files", "/mlflow"}
+    for target in targets:
+        assert target in made, f"{target} would belong to root"
+        assert any(target == folder or target.startswith(f"{folder}/") for folder in owned), target
+    assert "\nUSER entropice\n" in text
 
 
 def test_workers_with_a_gpu_have_the_dask_of_the_scheduler() -> None:
@@ -113,6 +129,7 @@ def test_the_entrypoint_reads_secrets_and_shows_none(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"{secret}, which is missing or empty" in done.stderr
     assert "no command was given" in start({}).stderr
+    assert start({"SSL_CERT_FILE": "/nowhere"}, "true").returncode == 0, "that is no secret"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
@@ -120,4 +137,4 @@ def test_a_secret_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("x")
     secret.chmod(0)
-    assert "may not read: chmod 644" in start({"A_FILE": str(secret)}, "true").stderr
+    assert "may not read: chmod 644" in start({"POSTGRES_PASSWORD_FILE": str(secret)}, "true").stderr
