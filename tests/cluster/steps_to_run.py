@@ -90,14 +90,28 @@ def fills_disk() -> None:
         PartitionStore(FOLDER / "disk" / "store").publish("labels", PART, many, Recipe("labels", "2"))
 
 
+def make_one_of_a_crowd(number: int) -> dg.AssetsDefinition:
+    @dg.asset(name=f"crowd_{number}")
+    def one() -> None:
+        note("crowd", f"{time.time()} 1")
+        time.sleep(2)
+        note("crowd", f"{time.time()} -1")
+
+    return one
+
+
+CROWD = [make_one_of_a_crowd(number) for number in range(3)]
 ASSETS = [quick, fails, after_failure, second_try, pooled, sleeper, killed, hungry, on_gpu, fills_disk]
 
 
 def definitions() -> dg.Definitions:
     return dg.Definitions(
-        assets=ASSETS,
+        assets=[*ASSETS, *CROWD],
         jobs=[dg.define_asset_job(asset.key.path[-1], selection=[asset]) for asset in ASSETS]
-        + [dg.define_asset_job("failing_chain", selection=[fails, after_failure])],
+        + [
+            dg.define_asset_job("failing_chain", selection=[fails, after_failure]),
+            dg.define_asset_job("crowd", selection=CROWD),
+        ],
         executor=dask_steps_executor(os.environ["CLUSTER_TEST_SCHEDULER"], hint_seconds=4),
     )
 

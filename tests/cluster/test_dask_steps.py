@@ -214,6 +214,16 @@ def test_a_scheduler_that_dies_fails_the_run_and_ends_the_step(site: Site, own_c
     assert len([line for line in site.noted("sleeper") if "begins" in line]) == 1
 
 
+def test_a_worker_that_counts_no_memory_runs_as_many_steps_as_it_has_threads(site: Site, own_cluster: Cluster) -> None:
+    own_cluster.start_worker()
+    site.finish(site.launch("crowd"), 200)
+    assert site.last_run("crowd").status == dg.DagsterRunStatus.SUCCESS
+    marks = sorted((float(at), int(step)) for _, at, step in (line.split() for line in site.noted("crowd")))
+    at_once = [sum(step for _, step in marks[: index + 1]) for index in range(len(marks))]
+    assert len(marks) == 6
+    assert max(at_once) == 1, marks
+
+
 def test_a_worker_of_another_version_is_refused_and_named(site: Site, own_cluster: Cluster, tmp_path: Path) -> None:
     old = tmp_path / "site" / "entropice-0.0.9.dist-info"
     old.mkdir(parents=True)
