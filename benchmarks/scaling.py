@@ -35,13 +35,13 @@ from tests.cluster.conftest import Cluster, free_port, wait_for
 RESULTS = Path(__file__).with_name("scaling.json")
 LARGER = (
     ('grids = ["h3-3", "healpix-6"]', 'grids = ["h3-3", "h3-4", "healpix-6", "healpix-7"]'),
-    ("years = { first = 2021, last = 2023 }", "years = { first = 2018, last = 2023 }"),
+    ("years = { first = 2021, last = 2023 }", "years = { first = 2019, last = 2023 }"),
 )
 WANTED = {
-    "demo": ("labels", "features", "training_set", "model", "prediction", "map"),
-    "larger": ("labels", "features", "training_set", "model.logistic_regression", "prediction.logistic_regression"),
+    "demo": ("labels", "features", "training_set", "model.logistic_regression", "prediction.logistic_regression"),
+    "larger": ("labels", "features", "training_set"),
 }
-RANGES = {1: "h3-3|2023...h3-3|2023", 3: "h3-3|2021...h3-3|2023", 6: "h3-3|2018...h3-3|2023"}
+RANGES = {1: "h3-3|2023...h3-3|2023", 3: "h3-3|2021...h3-3|2023", 5: "h3-3|2019...h3-3|2023"}
 ONLY_LABELS = """
 import dagster as dg
 from entropice_assets.build import build_defs
