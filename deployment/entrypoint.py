@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Turn secrets that come as files into the variables that the services read, then become the service.
 
-Every NAME_FILE names a file whose content becomes NAME, as the images of PostgreSQL do it. With POSTGRES_HOST set, the
-address of MLflow's database is put together here, so that no password stands on a command line or in a compose file.
+NAME_FILE of a secret names a file whose content becomes NAME, as the images of PostgreSQL do it; other variables that
+end so (SSL_CERT_FILE) mean something else and stay. With POSTGRES_HOST set, the address of MLflow's database is put
+together here, so that no password stands on a command line or in a compose file.
 """
 
 import os
@@ -10,20 +11,27 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
+SECRETS = ("POSTGRES_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "CDSAPI_KEY", "ENTROPICE_ALERT_URL")
+
 
 def read_secrets(environment: dict[str, str]) -> dict[str, str]:
     """Add NAME for every NAME_FILE; a missing or empty file ends the start with a sentence."""
     found = dict(environment)
-    for name, path in environment.items():
-        if not name.endswith("_FILE") or name.removesuffix("_FILE") in environment or not path.startswith("/"):
+    for secret_name in SECRETS:
+        name = f"{secret_name}_FILE"
+        path = environment.get(name, "")
+        if not path or environment.get(secret_name):
             continue
         file = Path(path)
-        secret = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+        try:
+            secret = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+        except PermissionError:
+            sys.exit(f"{name} names {path}, which user {os.getuid()} may not read: chmod 644 the file of the secret")
         if not secret:
             sys.exit(
-                f"{name} names {path}, which is missing or empty: write the secret into it (see deployment/README.md)"
+                f"{name} names {path}, which is missing or empty: write the secret into it (see docs/deployment.md)"
             )
-        found[name.removesuffix("_FILE")] = secret
+        found[secret_name] = secret
     return found
 
 

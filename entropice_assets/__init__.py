@@ -12,6 +12,7 @@
 ``provenance``          data versions of runs that build several partitions
 ``keys``                names of datasets as asset keys
 ``failures``            our errors as Dagster failures with the same sentence
+``metrics``             what Prometheus is told
 ``jobs``, ``sensors``   what can be started as a whole, and what starts by itself
 ``schedules``           asking a service for new years of files
 ``automation``          features of years whose files have come

@@ -8,9 +8,10 @@ the checksums in the store and asks for what was made from a file that has chang
 a first build is a decision.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
+from typing import TypeAlias
 
 import dagster as dg
 
@@ -25,11 +26,12 @@ from entropice_core.pipeline.product import Context, Product
 from entropice_core.pipeline.run import Graph, Outcome, recipe_of
 from entropice_core.storage.partition import Partition
 
+Seen: TypeAlias = tuple[Product, Partition]
 EVERY_SECONDS = 300
 MOST_AT_ONCE = 50
 """Requests of one look; the next look asks for the rest."""
-REPORTING_SECONDS = 15
-"""A picture takes a second or more, and a look must not take a minute; the next look goes on."""
+LOOKING_SECONDS = 15
+"""A picture takes a second or more, and a look must end within a minute, or Dagster stops it; the next one goes on."""
 SETTLED_SECONDS = 30
 """A run of Dagster itself publishes first and reports then: what is younger is left to it."""
 
@@ -67,30 +69,67 @@ def _reporter(graph: Graph) -> dg.SensorDefinition:
         description="Reports what was published into the store outside of Dagster. Starts no run.",
     )
     def published_elsewhere(context: dg.SensorEvaluationContext, entropice: EntropiceResource) -> dg.SensorResult:
-        study = entropice.context()
-        events, begun = [], perf_counter()
-        for event in unreported(context.instance, study, graph, SETTLED_SECONDS):
-            events.append(event)
-            if perf_counter() - begun > REPORTING_SECONDS:
+        study, begun = entropice.context(), perf_counter()
+        todo, events = after(published(study, graph), context.cursor), []
+        for seen in todo:
+            event = unreported(context.instance, study, *seen, SETTLED_SECONDS, context.log.warning)
+            events += [event] if event else []
+            context.update_cursor(_place(seen))
+            if perf_counter() - begun > LOOKING_SECONDS:
                 break
-        return dg.SensorResult(asset_events=events, skip_reason=None if events else "Everything published is known.")
+        return dg.SensorResult(asset_events=events, skip_reason=None if events else "Nothing new was published.")
 
     return published_elsewhere
 
 
-def unreported(
-    instance: dg.DagsterInstance, study: Context, graph: Graph, settled_seconds: float
-) -> Iterator[dg.AssetMaterialization]:
-    """Describe each published partition whose version Dagster has not heard of, with its picture."""
+def published(study: Context, graph: Graph) -> list[Seen]:
+    """List what is published of the study, in the order of the graph."""
+    found: list[Seen] = []
     for product in graph.values():
-        published = set(study.store.partitions(product.dataset))
-        for partition in [p for p in product.partitions(study.study, offered=True) if p in published]:
-            manifest = study.store.manifest(product.dataset, partition)
-            age = datetime.now(UTC) - datetime.fromisoformat(manifest.created)
-            if age.total_seconds() < settled_seconds or _known(instance, product, partition) == manifest.digest:
-                continue
-            outcome = Outcome(product, partition, manifest, built=False, seconds=0.0)
-            yield _event(product, partition, manifest.digest, finish(study, outcome).metadata)
+        there = set(study.store.partitions(product.dataset))
+        found += [(product, p) for p in product.partitions(study.study, offered=True) if p in there]
+    return found
+
+
+def after(found: Sequence[Seen], place: str | None) -> list[Seen]:
+    """Go on where the look before ended, and round: a large store is not looked through in one minute.
+
+    >>> from types import SimpleNamespace
+    >>> [each[1] for each in after([(SimpleNamespace(dataset="cells"), name) for name in "abc"], "cells b")]
+    ['c', 'a', 'b']
+    """
+    places = [_place(seen) for seen in found]
+    start = places.index(place) + 1 if place in places else 0
+    return [*found[start:], *found[:start]]
+
+
+def _place(seen: Seen) -> str:
+    return f"{seen[0].dataset} {seen[1]}"
+
+
+def unreported(
+    instance: dg.DagsterInstance,
+    study: Context,
+    product: Product,
+    partition: Partition,
+    settled_seconds: float,
+    warn: Callable[[str], None],
+) -> dg.AssetMaterialization | None:
+    """Describe a published partition, with its picture, where Dagster has not heard of its version.
+
+    One that cannot be read is warned of and left out, so that it does not hide those after it.
+    """
+    try:
+        manifest = study.store.manifest(product.dataset, partition)
+        age = datetime.now(UTC) - datetime.fromisoformat(manifest.created)
+        # abs: on a machine whose clock is hours ahead it is settled as well
+        if abs(age.total_seconds()) < settled_seconds or _known(instance, product, partition) == manifest.digest:
+            return None
+        outcome = Outcome(product, partition, manifest, built=False, seconds=0.0)
+        return _event(product, partition, manifest.digest, finish(study, outcome).metadata)
+    except EntropiceError as error:
+        warn(f"{product.dataset} {partition} was not reported: {error}")
+        return None
 
 
 def _known(instance: dg.DagsterInstance, product: Product, partition: Partition) -> str | None:

@@ -22,6 +22,7 @@ from entropice_assets.partitions import StudyPartitions, requested, to_partition
 from entropice_assets.provenance import log_again, log_finished
 from entropice_assets.resources import EntropiceResource
 from entropice_assets.results import Part, finish, to_result
+from entropice_core.config import Settings
 from entropice_core.pipeline.product import Context, Product
 from entropice_core.pipeline.run import Graph, Outcome, materialize
 from entropice_core.pipeline.steps import permuted_again
@@ -52,7 +53,7 @@ PARTITIONS_PER_RUN = 10
 
 
 MEMORY_GB = {"features": 6, "training_set": 4, "model": 8}
-"""What a step may take on a shared worker, by kind; others are small."""
+"""What a step may take on a shared worker, by kind; others are small. ENTROPICE_MEMORY says otherwise."""
 SMALL_GB = 3
 
 
@@ -136,7 +137,8 @@ def controlled(study: Context, outcome: Outcome, config: BuildConfig) -> Outcome
 
 def needs_of(product: Product) -> dict[str, float]:
     """Say what a step needs of the worker that runs it: memory in GB, and a GPU where its model asks for one."""
-    memory: dict[str, float] = {"MEMORY": MEMORY_GB.get(product.kind, SMALL_GB)}
+    given = Settings.from_environment().memory
+    memory: dict[str, float] = {"MEMORY": given.get(product.kind, MEMORY_GB.get(product.kind, SMALL_GB))}
     params = product.config.get("model", {}).get("params", {}) if product.kind == "model" else {}
     return {**memory, "GPU": 1} if params.get("device") == "cuda" else memory
 

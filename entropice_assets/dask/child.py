@@ -10,8 +10,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock, Semaphore
+from typing import Any
 
 import psutil
 
@@ -62,7 +65,33 @@ def run_step(task: StepTask) -> int:
         state = worker.state.tasks.get(task.key)
         return stop.is_set() or state is None or state.state not in ("executing", "long-running")
 
-    return watch(task, {"DASK_SCHEDULER_ADDRESS": address}, unwanted)
+    with place_on(worker, unwanted):
+        return watch(task, {"DASK_SCHEDULER_ADDRESS": address}, unwanted)
+
+
+@contextmanager
+def place_on(worker: Any, unwanted: Callable[[], bool]) -> Iterator[None]:
+    """Let a worker that counts no memory run as many steps at a time as it has threads.
+
+    Steps leave their threads (``secede``), so that nothing else would keep all steps of a run from starting at once.
+    Where memory is counted, the scheduler does it.
+    """
+    if "MEMORY" in worker.state.total_resources:
+        yield
+        return
+    with _lock:
+        places = _places.setdefault(worker.address, Semaphore(worker.state.nthreads))
+    while not places.acquire(timeout=POLL_SECONDS):
+        if unwanted():
+            raise StepNotRun("it was stopped before it began")
+    try:
+        yield
+    finally:
+        places.release()
+
+
+_places: dict[str, Semaphore] = {}
+_lock = Lock()
 
 
 def watch(task: StepTask, more: Mapping[str, str], unwanted: Callable[[], bool]) -> int:
@@ -80,8 +109,8 @@ def watch(task: StepTask, more: Mapping[str, str], unwanted: Callable[[], bool])
                 _kill(process)  # at once: asking would let it report an interruption, and take more memory meanwhile
                 process.wait()
                 raise StepNotRun(
-                    f"it took {used / 1e9:.1f} GB of memory and had declared {task.memory_gb:g} GB: raise the "
-                    "declared memory, or give it less at once"
+                    f"it took {used / 1e9:.1f} GB of memory and had declared {task.memory_gb:g} GB: declare "
+                    "more (ENTROPICE_MEMORY=kind=GB of the code location), or give it less at once"
                 )
             time.sleep(POLL_SECONDS)
     finally:

@@ -1,11 +1,16 @@
 """Paths and switches of this machine, from ENTROPICE_* variables."""
 
 import os
+import re
 from pathlib import Path
 
 from entropice_core.config.base import Strict
 from entropice_core.config.study import Study
 from entropice_core.errors import ConfigError, nearest_hint
+
+KNOWN = {  # variables of the environment, without ENTROPICE_
+    "HOME", "DATA", "STUDY", "TRACKING_URI", "COMPUTE", "ALERT_URL", "STORE", "DAGSTER_URL", "MEMORY", "CRASH_AT",
+}  # fmt: skip
 
 
 class Settings(Strict):
@@ -20,6 +25,7 @@ class Settings(Strict):
     ``store_url``: object storage that holds the store, such as s3://bucket/folder, with the folder below home as its
     mirror (``ENTROPICE_STORE``, default none: the store is the folder below home).
     ``alert_url``: where failed runs are told of, as JSON with the key ``text`` (``ENTROPICE_ALERT_URL``, default none).
+    ``memory``: what steps may take on a worker, GB by kind of dataset (``ENTROPICE_MEMORY``, such as ``model=64``).
     ``dagster_url``: address of the Dagster pages, for links from MLflow (``ENTROPICE_DAGSTER_URL``, default none).
     ``sums_on_gpu``: whether pixels are added up on a GPU: where ``compute`` is ``cuda``, also in its workers.
     """
@@ -33,12 +39,13 @@ class Settings(Strict):
     store_url: str = ""
     dagster_url: str = ""
     sums_on_gpu: bool = False
+    memory: dict[str, float] = {}
 
     @classmethod
     def from_environment(cls, environ: dict[str, str] | None = None) -> "Settings":
         """Read the variables; an ENTROPICE_* name that means nothing is an error, as it is a typo."""
         env = dict(os.environ if environ is None else environ)
-        known = {"HOME", "DATA", "STUDY", "TRACKING_URI", "COMPUTE", "ALERT_URL", "STORE", "DAGSTER_URL", "CRASH_AT"}
+        known = {"HOME", "DATA", "STUDY", "TRACKING_URI", "COMPUTE", "ALERT_URL", "STORE", "DAGSTER_URL", "MEMORY", "CRASH_AT"}
         known |= {"AUTOGLUON_PYTHON"}  # read by the model, wherever it trains
         for name in env:
             if name.startswith("ENTROPICE_") and name.removeprefix("ENTROPICE_") not in known:
@@ -59,6 +66,7 @@ class Settings(Strict):
             alert_url=env.get("ENTROPICE_ALERT_URL") or "",
             store_url=env.get("ENTROPICE_STORE") or "",
             dagster_url=(env.get("ENTROPICE_DAGSTER_URL") or "").rstrip("/"),
+            memory=memory_by_kind(env.get("ENTROPICE_MEMORY") or ""),
         )
 
     def is_generated(self, study: Study) -> bool:
@@ -88,3 +96,20 @@ class Settings(Strict):
     def store_root(self, study: Study) -> Path:
         """Return the folder of the study's store."""
         return self.home / "store" / study.study.name
+
+
+def memory_by_kind(text: str) -> dict[str, float]:
+    """Read what steps may take, GB by kind of dataset.
+
+    >>> memory_by_kind("model=64, features=16")
+    {'model': 64.0, 'features': 16.0}
+    """
+    found = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        match = re.fullmatch(r"(\w+)\s*=\s*(\d+(?:\.\d+)?)", pair)
+        if match is None or float(match[2]) == 0:
+            raise ConfigError(
+                f"ENTROPICE_MEMORY has {pair!r}: give kinds of datasets with GB, such as model=64,training_set=32."
+            )
+        found[match[1]] = float(match[2])
+    return found

@@ -1,10 +1,15 @@
 """Models that ask for a GPU wait for the GPU, others for each other; MLflow learns which run of Dagster it was."""
 
+import json
+
 import pytest
 
-from entropice_assets.assets.factory import pool_of
+from entropice_assets.assets.factory import needs_of, pool_of
+from entropice_assets.build import build_defs
+from entropice_assets.dask import RESOURCES_TAG
 from entropice_assets.resources import EntropiceResource
 from entropice_core.config import load_study
+from entropice_core.errors import ConfigError
 from entropice_core.pipeline.graph import build_graph
 
 
@@ -25,3 +30,26 @@ def test_a_run_is_named_for_mlflow_with_its_address_where_there_is_one(monkeypat
     assert EntropiceResource(study="demo").run_tags("abc") == {"dagster.run_id": "abc"}
     monkeypatch.setenv("ENTROPICE_DAGSTER_URL", "http://localhost:3000/")
     assert EntropiceResource(study="demo").run_tags("abc")["dagster.run_url"] == "http://localhost:3000/runs/abc"
+
+
+def test_a_step_says_what_it_needs_of_a_worker_and_the_environment_says_otherwise(monkeypatch):
+    monkeypatch.delenv("ENTROPICE_MEMORY", raising=False)
+    study = load_study("demo")
+    on_gpu = study.models["logistic_regression"].model_copy(update={"params": {"device": "cuda"}})
+    graph = build_graph(study.model_copy(update={"models": {"logistic_regression": on_gpu}}))
+    assert needs_of(graph["model.logistic_regression"]) == {"MEMORY": 8, "GPU": 1}
+    assert needs_of(graph["training_set"]) == {"MEMORY": 4}
+    assert needs_of(graph["prediction.logistic_regression"]) == {"MEMORY": 3}
+    monkeypatch.setenv("ENTROPICE_MEMORY", "model=64, training_set=32.5")
+    assert needs_of(graph["model.logistic_regression"]) == {"MEMORY": 64, "GPU": 1}
+    assert needs_of(graph["training_set"]) == {"MEMORY": 32.5}
+    assert needs_of(graph["cells"]) == {"MEMORY": 3}
+    monkeypatch.setenv("ENTROPICE_MEMORY", "model:64")
+    with pytest.raises(ConfigError, match=r"ENTROPICE_MEMORY has 'model:64': give kinds"):
+        needs_of(graph["cells"])
+
+
+def test_the_assets_carry_what_their_steps_need(monkeypatch):
+    monkeypatch.setenv("ENTROPICE_MEMORY", "training_set=32")
+    defs = build_defs("demo")
+    assert json.loads(defs.get_assets_def("training_set").op.tags[RESOURCES_TAG]) == {"MEMORY": 32}

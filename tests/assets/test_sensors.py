@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -105,3 +107,46 @@ def test_what_the_command_line_published_is_reported_once_with_its_digest_and_pi
             instance.report_runless_asset_event(event)
         assert tick().asset_events == []
         assert instance.get_materialized_partitions(asset_key("features.climate")) == {"h3-3|2018"}
+
+
+@pytest.fixture
+def ticks(built: Tiny, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Let ``published_elsewhere`` look again and again, each look from where the one before ended."""
+    monkeypatch.setattr(sensors, "SETTLED_SECONDS", 0)
+    defs = built.defs()
+    sensor = defs.resolve_sensor_def("published_elsewhere")
+    with dg.instance_for_test() as instance:
+        cursor: list[str | None] = [None]
+
+        def tick() -> list[str]:
+            context = dg.build_sensor_context(
+                instance, cursor=cursor[0], definitions=defs, resources={"entropice": built.resource()}
+            )
+            done = sensor.evaluate_tick(context)
+            cursor[0] = done.cursor
+            for event in done.asset_events:
+                instance.report_runless_asset_event(event)
+            return [event.asset_key.path[-1] for event in done.asset_events]
+
+        yield tick
+
+
+def test_a_look_that_takes_too_long_is_gone_on_with_by_the_next(ticks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensors, "LOOKING_SECONDS", 0)
+    assert [ticks() for _ in range(4)] == [["cells"], ["features_climate"], ["features_relief"], []]
+
+
+def test_a_partition_that_cannot_be_read_does_not_hide_the_others(built: Tiny, ticks: Any) -> None:
+    built.context().store.layout.pointer("cells", HERE).write_text("{not a manifest")
+    assert ticks() == ["features_climate", "features_relief"]
+
+
+def test_what_a_machine_with_a_fast_clock_published_is_reported(
+    built: Tiny, ticks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensors, "SETTLED_SECONDS", 1800)
+    store = built.context().store
+    manifest = store.manifest("cells", HERE)
+    ahead = datetime.fromisoformat(manifest.created) + timedelta(hours=3)
+    store.layout.pointer("cells", HERE).write_text(replace(manifest, created=ahead.isoformat()).to_json())
+    assert ticks() == ["cells"]

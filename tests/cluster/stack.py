@@ -24,7 +24,10 @@ from tests.cluster.conftest import free_port
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "p@ss:w/ord%1"  # characters that an address must escape
-PORTS = {"postgres": 5432, "mlflow": 5000, "code": 4000, "webserver": 3000, "dask-scheduler": 8786, "dashboard": 8501}
+PORTS = {
+    "postgres": 5432, "mlflow": 5000, "code": 4000, "webserver": 3000, "dask-scheduler": 8786, "dashboard": 8501,
+    "metrics": 9800,
+}  # fmt: skip
 VOLUMES = ("/store", "/data", "/dagster/files", "/dagster/home", "/mlflow", "/run/secrets", "/tmp/dask")
 
 

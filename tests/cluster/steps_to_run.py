@@ -9,8 +9,13 @@ import dagster as dg
 
 from entropice_assets.dask import RESOURCES_TAG
 from entropice_assets.dask.executor import dask_steps_executor
+from entropice_assets.failures import as_failure
+from entropice_core.storage.partition import Partition
+from entropice_core.storage.recipe import Recipe
+from entropice_core.storage.store import PartitionStore
 
 FOLDER = Path(os.environ.get("CLUSTER_TEST_FOLDER", "."))
+PART = Partition("h3-4", 2018)
 PARTITIONS = dg.StaticPartitionsDefinition(["one", "two"])
 
 
@@ -74,14 +79,39 @@ def on_gpu() -> None:
     note("on_gpu")
 
 
-ASSETS = [quick, fails, after_failure, second_try, pooled, sleeper, killed, hungry, on_gpu]
+@dg.asset
+def fills_disk() -> None:
+    note("fills_disk")
+    many = FOLDER / "many"
+    many.mkdir()
+    for number in range(3000):
+        (many / f"{number:04}.txt").write_bytes(b"x")
+    with as_failure():
+        PartitionStore(FOLDER / "disk" / "store").publish("labels", PART, many, Recipe("labels", "2"))
+
+
+def make_one_of_a_crowd(number: int) -> dg.AssetsDefinition:
+    @dg.asset(name=f"crowd_{number}")
+    def one() -> None:
+        note("crowd", f"{time.time()} 1")
+        time.sleep(2)
+        note("crowd", f"{time.time()} -1")
+
+    return one
+
+
+CROWD = [make_one_of_a_crowd(number) for number in range(3)]
+ASSETS = [quick, fails, after_failure, second_try, pooled, sleeper, killed, hungry, on_gpu, fills_disk]
 
 
 def definitions() -> dg.Definitions:
     return dg.Definitions(
-        assets=ASSETS,
+        assets=[*ASSETS, *CROWD],
         jobs=[dg.define_asset_job(asset.key.path[-1], selection=[asset]) for asset in ASSETS]
-        + [dg.define_asset_job("failing_chain", selection=[fails, after_failure])],
+        + [
+            dg.define_asset_job("failing_chain", selection=[fails, after_failure]),
+            dg.define_asset_job("crowd", selection=CROWD),
+        ],
         executor=dask_steps_executor(os.environ["CLUSTER_TEST_SCHEDULER"], hint_seconds=4),
     )
 

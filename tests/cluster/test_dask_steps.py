@@ -4,14 +4,23 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+from distributed import Client
 
-from tests.cluster.conftest import STEPS, Cluster, kill, wait_for
+from entropice_core import __version__
+from entropice_core.storage.partition import Partition
+from entropice_core.storage.recipe import Recipe
+from entropice_core.storage.store import PartitionStore
+from tests.cluster.conftest import STEPS, Cluster, free_port, kill, wait_for
+
+PART = Partition("h3-4", 2018)
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(300)]
 
@@ -149,6 +158,110 @@ def test_the_death_of_the_run_ends_its_steps(site: Site) -> None:
     child = int(site.noted("sleeper")[0].split()[0])
     kill(process)
     wait_for(lambda: not Path(f"/proc/{child}").exists(), 60, "the step ends")
+
+
+def test_a_run_that_is_stopped_while_it_waits_leaves_nothing_behind(site: Site) -> None:
+    (site.cluster.folder / "on_gpu").unlink(missing_ok=True)
+    process = site.launch("on_gpu")
+    running = dg.RunsFilter(job_name="on_gpu")
+
+    def waits() -> bool:
+        going = [run for run in site.instance.get_runs(running) if not run.is_finished]
+        return any("handed to the Dask scheduler" in site.messages(run) for run in going)
+
+    wait_for(waits, 90, "the step waits for a worker")
+    os.kill(process.pid, signal.SIGINT)
+    process.wait(60)
+    helper = site.cluster.start_worker("--resources", "GPU=1")
+    with Client(site.cluster.address, timeout=60) as client:
+        wait_for(lambda: any("GPU" in w["resources"] for w in client.scheduler_info(n_workers=-1)["workers"].values()),
+                 60, "the worker joins")  # fmt: skip
+        time.sleep(3)
+        assert client.run_on_scheduler(tasks_of) == [], "the scheduler still holds the step"
+    assert site.noted("on_gpu") == []
+    kill(helper)
+
+
+def tasks_of(dask_scheduler: Any) -> list[str]:
+    return [str(key) for key in dask_scheduler.tasks]
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A scheduler and a worker that a test may break; runs of the site go there."""
+    port = free_port()
+    own = Cluster(tmp_path, dict(site.cluster.environment), port)
+    monkeypatch.setitem(site.cluster.environment, "CLUSTER_TEST_SCHEDULER", own.address)
+    try:
+        own.start_scheduler()
+        yield own
+    finally:
+        own.stop()
+
+
+def test_a_scheduler_that_dies_fails_the_run_and_ends_the_step(site: Site, own_cluster: Cluster) -> None:
+    (site.cluster.folder / "sleeper").unlink(missing_ok=True)
+    own_cluster.start_worker()
+    process = site.launch("sleeper")
+    wait_for(lambda: site.noted("sleeper"), 90, "the step begins")
+    child = int(site.noted("sleeper")[0].split()[0])
+    kill(own_cluster.processes[0])
+    site.finish(process, 120)
+    run = site.last_run("sleeper")
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    assert "the scheduler lost entropice-" in site.messages(run)
+    wait_for(lambda: not Path(f"/proc/{child}").exists(), 90, "the step ends with its worker")
+    assert len([line for line in site.noted("sleeper") if "begins" in line]) == 1
+
+
+def test_a_worker_that_counts_no_memory_runs_as_many_steps_as_it_has_threads(site: Site, own_cluster: Cluster) -> None:
+    own_cluster.start_worker()
+    site.finish(site.launch("crowd"), 200)
+    assert site.last_run("crowd").status == dg.DagsterRunStatus.SUCCESS
+    marks = sorted((float(at), int(step)) for _, at, step in (line.split() for line in site.noted("crowd")))
+    at_once = [sum(step for _, step in marks[: index + 1]) for index in range(len(marks))]
+    assert len(marks) == 6
+    assert max(at_once) == 1, marks
+
+
+def test_a_worker_of_another_version_is_refused_and_named(site: Site, own_cluster: Cluster, tmp_path: Path) -> None:
+    old = tmp_path / "site" / "entropice-0.0.9.dist-info"
+    old.mkdir(parents=True)
+    (old / "METADATA").write_text("Metadata-Version: 2.1\nName: entropice\nVersion: 0.0.9\n")
+    path = os.pathsep.join(filter(None, (str(tmp_path / "site"), own_cluster.environment.get("PYTHONPATH"))))
+    own_cluster.environment["PYTHONPATH"] = path
+    own_cluster.start_worker()
+    with Client(own_cluster.address, timeout=60) as client:
+        wait_for(lambda: client.scheduler_info(n_workers=-1)["workers"], 60, "the worker joins")
+    (site.cluster.folder / "pooled").unlink(missing_ok=True)
+    site.finish(site.launch("pooled"))
+    run = site.last_run("pooled")
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    assert "does not fit: tcp://" in site.messages(run)
+    assert f"has entropice 0.0.9, this process {__version__}. Use one image for all" in site.messages(run)
+    assert site.noted("pooled") == []
+
+
+def test_a_disk_that_fills_on_a_worker_is_named_and_nothing_published_is_lost(site: Site, tmp_path: Path) -> None:
+    disk = site.cluster.folder / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        (tmp_path / "few").mkdir()
+        (tmp_path / "few" / "one.txt").write_text("one")
+        store = PartitionStore(disk / "store")
+        before = store.publish("labels", PART, tmp_path / "few", Recipe("labels", "1"))
+        site.finish(site.launch("fills_disk"))
+        run = site.last_run("fills_disk")
+        assert run.status == dg.DagsterRunStatus.FAILURE
+        assert "No space left on device; up to " in site.messages(run)
+        assert store.manifest("labels", PART) == before
+        assert store.verify(full=True) == []
+        assert list(store.layout.staging.iterdir()) == []
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def worker_of(child: int) -> int:

@@ -3,13 +3,17 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.assets.conftest import make_tiny
+from tests.cluster.conftest import wait_for
+from tests.cluster.slurm_site import ask, missing, slurm
 from tests.cluster.stack import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(300)]
@@ -101,3 +105,36 @@ def test_tasks_in_any_order_one_killed_publish_what_one_process_does(
     assert stage(alone, 1, FEW, 0).wait(200) == 0
     assert digests(tmp_path / "home") == digests(tmp_path / "alone")
     assert "labels.squares/h3-3/2019" in digests(tmp_path / "home")
+
+
+@pytest.mark.skipif(bool(missing()), reason="no Slurm here: apt-get install slurmctld slurmd slurm-client munge")
+@pytest.mark.timeout(900)
+def test_a_real_slurm_builds_the_whole_study_with_a_task_requeued_on_the_way(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    home, programs = tmp_path / "home", environment["PATH"].split(os.pathsep)[0]
+    home.mkdir()
+    (Path(programs) / "sbatch").unlink()  # the stand-in
+    with slurm(tmp_path / "slurm", cpus=4) as given:
+        asked = {**environment, "SLURM_CONF": given["SLURM_CONF"], "JOBS": "3"}
+        script = str(ROOT / "deployment/slurm/study.sh")
+        done = subprocess.run([script], env=asked, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        jobs = re.findall(r"(\w+): job (\d+), (\d+) tasks", done.stdout)
+        assert [(name, count) for name, _, count in jobs] == [
+            ("prepare", "1"), ("columns", "3"), ("tables", "4"), ("models", "4"), ("maps", "3"), ("rest", "1"),
+        ]  # fmt: skip
+        columns = jobs[1][1]
+        wait_for(lambda: "RUNNING" in ask(given, "squeue", "-h", "-j", columns, "-t", "R", "-o", "%T"), 300, "it runs")
+        time.sleep(6)  # in the middle of its work
+        task = ask(given, "squeue", "-h", "-r", "-j", columns, "-t", "R", "-o", "%i").split()[0]
+        ask(given, "scontrol", "requeue", task)
+        ask(given, "scontrol", "update", f"jobid={task}", "starttime=now")
+        wait_for(lambda: ask(given, "squeue", "-h") == "", 700, "all jobs end")
+        assert f"Requeuing JobId={task}" in (tmp_path / "slurm" / "slurmctld.log").read_text()
+        logs = {path.name: path.read_text() for path in home.glob("slurm-*.log")}
+        assert len(logs) == 16
+    alone = {**environment, "ENTROPICE_HOME": str(tmp_path / "alone")}
+    assert stage(alone, 1, "", 0).wait(300) == 0
+    assert digests(home) == digests(tmp_path / "alone"), logs
+    assert "prediction.logistic_regression/h3-3/2019" in digests(home)
