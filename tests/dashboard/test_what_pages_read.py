@@ -52,13 +52,24 @@ def test_each_partition_is_published_or_missing_and_the_other_grid_is_what_comes
     found = overview.entries(library)
     by_grid = {e.partition.grid: e.state for e in found if e.dataset == "cells"}
     assert by_grid == {"h3-3": overview.PUBLISHED, "healpix-6": overview.MISSING}
-    table = overview.matrix(found)
-    row = table[(table["dataset"] == "labels.squares") & (table["grid"] == HERE)].iloc[0]
-    assert row["2019"] == "● published" and row["all years"] == ""
+    grids, rows = overview.matrix(found)
+    assert grids == ["h3-3", "healpix-6", overview.NO_GRID]
+    row = next(row for row in rows if row.dataset == "labels.squares")
+    assert row.fields == {
+        HERE: ((overview.PUBLISHED, "2018–2019"),),
+        "healpix-6": ((overview.MISSING, "2018–2019"),),
+        overview.NO_GRID: (),
+    }
+    ranking = next(row for row in rows if row.dataset == "priority.logistic_regression")
+    assert ranking.fields[HERE] == ((overview.PUBLISHED, "2019"), (overview.MISSING, "2018"))
     steps = overview.next_steps(library, found)
     assert "missing" in steps[0].sentence and "--grid healpix-6" in steps[0].command
-    assert overview.totals(found).set_index("dataset").loc["cells", "MB"] > 0
-    assert overview.latest(found, most=3)["published"].is_monotonic_decreasing
+    assert next(row for row in rows if row.dataset == "cells").size == sum(
+        e.size for e in found if e.dataset == "cells"
+    )
+    times = [entry.created for entry in overview.latest(found, most=3)]
+    assert len(times) == 3 and times == sorted(times, reverse=True) and times[0] == max(e.created for e in found)
+    assert len(overview.listed(found)) == len(found)
 
 
 def test_an_empty_store_is_told_with_the_one_command_that_fills_it(empty) -> None:

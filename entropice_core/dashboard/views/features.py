@@ -12,14 +12,12 @@ from entropice_core.dashboard.widgets import (
     choose_grid,
     choose_projection,
     choose_year,
-    explain_missing,
     find_cell,
-    plain,
-    say,
     show_figure,
     show_map,
     show_table,
 )
+from entropice_core.dashboard.words import explain_missing, plain, say
 from entropice_core.plots.distributions import (
     by_class,
     cluster_features,

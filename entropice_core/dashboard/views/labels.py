@@ -12,14 +12,11 @@ from entropice_core.dashboard.widgets import (
     choose_projection,
     choose_year,
     columns_for,
-    explain_missing,
-    plain,
-    readable,
-    say,
     show_figure,
     show_map,
     show_table,
 )
+from entropice_core.dashboard.words import explain_missing, plain, readable, say
 from entropice_core.labels.report import REASONS
 from entropice_core.plots.distributions import bars, histogram, series
 from entropice_core.plots.multiples import maps_side_by_side

@@ -12,14 +12,12 @@ from entropice_core.dashboard.widgets import (
     choose_grid,
     choose_projection,
     choose_year,
-    explain_missing,
     find_cell,
-    plain,
-    readable,
     show_figure,
     show_map,
     show_table,
 )
+from entropice_core.dashboard.words import explain_missing, plain, readable
 from entropice_core.errors import EntropiceError
 from entropice_core.plots.distributions import histogram
 from entropice_core.plots.layer import Layer

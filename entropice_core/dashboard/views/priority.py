@@ -15,13 +15,11 @@ from entropice_core.dashboard.widgets import (
     choose_grid,
     choose_projection,
     choose_year,
-    explain_missing,
-    plain,
-    save,
     show_figure,
     show_map,
     show_table,
 )
+from entropice_core.dashboard.words import explain_missing, plain, save
 from entropice_core.storage.partition import Partition
 
 MOST_ROWS = 1000

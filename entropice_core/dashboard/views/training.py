@@ -11,16 +11,8 @@ from entropice_core.dashboard import pictures, scores, tracking
 from entropice_core.dashboard.layers import table_layer
 from entropice_core.dashboard.library import Library
 from entropice_core.dashboard.scores import METRICS, Trained
-from entropice_core.dashboard.widgets import (
-    choose,
-    explain_missing,
-    plain,
-    say,
-    show_figure,
-    show_map,
-    show_stored,
-    show_table,
-)
+from entropice_core.dashboard.widgets import choose, show_figure, show_map, show_stored, show_table
+from entropice_core.dashboard.words import explain_missing, plain, say
 from entropice_core.errors import StoreError
 from entropice_core.pipeline.words import score_notes
 from entropice_core.plots import scores as figures
