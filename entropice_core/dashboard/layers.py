@@ -1,5 +1,6 @@
 """What can be drawn on a map, with all words around it: quantity and unit, study, date, grid, licence, digest."""
 
+from calendar import month_name
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -48,7 +49,7 @@ def labels_layer(library: Library, inventory: str, grid: str, year: int, variabl
     _check(variable, label_variables(found), dataset)
     values = found[variable].values
     is_log = variable != "observed_fraction" and bool(np.nanmax(values, initial=0.0) > 0)
-    words = LABEL_VARIABLES[variable] + (", logarithmic; 0 has the lowest colour" if is_log else "")
+    words = LABEL_VARIABLES[variable] + (", logarithmic" if is_log else "")
     return _layer(library, dataset, partition, found, values, words, variable, inventory, is_log=is_log)
 
 
@@ -66,7 +67,19 @@ def feature_layer(library: Library, source: str, grid: str, year: int | None, fe
     i = names.index(feature)
     words = quantity(str(found["long_name"].values[i]) or feature, str(found["unit"].values[i]))
     values = found["features"].isel(feature=i).values
-    return _layer(library, f"features.{source}", partition, found, values, f"{feature}: {words}", feature, source)
+    label = f"{named_month(feature)}: {words}"
+    return _layer(library, f"features.{source}", partition, found, values, label, feature, source)
+
+
+def named_month(feature: str) -> str:
+    """Name the month of a feature that has a number: the Arctic year begins in October.
+
+    >>> named_month("t2m_month_01"), named_month("t2m_month_10"), named_month("slope_mean")
+    ('t2m_month_01 (October)', 't2m_month_10 (July)', 'slope_mean')
+    """
+    _, found, number = feature.rpartition("_month_")
+    known = found and number.isdigit() and 1 <= int(number) <= 12
+    return f"{feature} ({month_name[(int(number) + 8) % 12 + 1]})" if known else feature
 
 
 def prediction_variables(found: xr.Dataset) -> dict[str, str]:
@@ -91,10 +104,10 @@ def prediction_layer(library: Library, model: str, grid: str, year: int, variabl
     known = prediction_variables(found)
     _check(variable, known, dataset)
     values, classes = prediction_values(found, variable)
+    is_log = variable.startswith("expected_density") and bool(np.nanmax(values, initial=0.0) > 0)
     layer = _layer(
-        library, dataset, partition, found, values, known[variable], variable.partition(OF)[0], model,
-        is_log=variable.startswith("expected_density") and bool(np.nanmax(values, initial=0.0) > 0),
-        kind="classes" if classes else "sequential", classes=classes,
+        library, dataset, partition, found, values, known[variable] + (", logarithmic" if is_log else ""),
+        variable.partition(OF)[0], model, is_log=is_log, kind="classes" if classes else "sequential", classes=classes,
     )  # fmt: skip
     if "is_applicable" not in found or variable == "is_applicable":
         return layer

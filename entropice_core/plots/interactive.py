@@ -14,6 +14,7 @@ from matplotlib import colormaps
 from entropice_core.plots.layer import COLOURS, Layer
 from entropice_core.plots.picture import NO_VALUE, Picture, cell_pixels, draw_picture
 from entropice_core.plots.view import View, graticule
+from entropice_core.prediction.maps import ZERO
 
 GRATICULE = "rgba(70, 90, 105, 0.45)"
 MARK = "#e0218a"
@@ -51,7 +52,7 @@ def interactive_map(
     )  # fmt: skip
     axis = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "constrain": "domain"}
     frame = {"showline": True, "linecolor": "#8a97a3", "mirror": True}
-    figure.update_xaxes(range=[left, right], **axis, **frame)
+    figure.update_xaxes(range=[left, right], constraintoward="left", **axis, **frame)
     figure.update_yaxes(range=[bottom, top], scaleanchor="x", scaleratio=1, **axis, **frame)
     _words(figure, picture.layer, view)
     reach = int(np.clip(cell_pixels(picture.layer, view), 20, 400))  # a click anywhere in a cell finds its centre
@@ -128,7 +129,11 @@ def _hex(rgba: tuple[float, ...]) -> str:
 
 
 def _bar(layer: Layer) -> dict[str, object]:
-    bar: dict[str, object] = {"thickness": 12, "len": 0.9, "x": 1.005, "xpad": 4, "outlinewidth": 0}
+    """Lay the colour bar under the words that say what it measures, so that it is beside them in any shape of map."""
+    bar: dict[str, object] = {
+        "orientation": "h", "thickness": 11, "len": 0.55, "x": 0, "xanchor": "left", "xpad": 0, "y": 1.0,
+        "yanchor": "bottom", "ypad": 5, "outlinewidth": 0, "tickfont": {"size": 11},
+    }  # fmt: skip
     if layer.kind == "classes":
         n = max(len(layer.classes), 2)
         places = [(i + 0.5) * (n - 1) / n for i in range(len(layer.classes))]
@@ -156,12 +161,23 @@ def _words(figure: go.Figure, layer: Layer, view: View) -> None:
     striped = int(layer.outside.sum()) if layer.outside is not None else 0
     hatch = f" · striped: outside the area of applicability, {striped:,} cells" if striped else ""
     note = f" · {layer.note}" if layer.note else ""
-    below = [f"{view.name} · grid {layer.grid.key}{note}{grey}{hatch}", *layer.footer]
+    none = int((layer.values <= 0).sum()) if layer.is_log else 0
+    zero = f" · pale ({ZERO}): 0, {none:,} cells" if none else ""
+    below = [f"{view.name} · grid {layer.grid.key}{note}{zero}{grey}{hatch}", *layer.footer]
     head = f"<b>{escape(layer.title)}</b><br><span style='font-size:12px'>{escape(layer.subtitle)}</span>"
     head += f"<br><span style='font-size:12px'>{escape(layer.label)}</span>"
     figure.update_layout(
-        title={"text": head, "font": {"size": 15}, "x": 0.0, "xanchor": "left", "y": 0.985, "yanchor": "top"},
-        margin={"l": 4, "r": 4, "t": 74, "b": 16 + 13 * min(len(below), 4)},
+        title={
+            "text": head,
+            "font": {"size": 15},
+            "x": 0.0,
+            "xanchor": "left",
+            "yref": "paper",
+            "y": 1.0,
+            "yanchor": "bottom",
+            "pad": {"b": 58},
+        },
+        margin={"l": 4, "r": 4, "t": 106, "b": 16 + 13 * min(len(below), 4)},
     )
     for i, line in enumerate(below[:4]):
         figure.add_annotation(

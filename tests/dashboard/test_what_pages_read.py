@@ -13,6 +13,7 @@ import pytest
 
 from entropice_core.dashboard import explain, layers, overview, pictures, scores, tracking
 from entropice_core.dashboard.library import Library, parse_place, position_of
+from entropice_core.dashboard.views import training
 from entropice_core.errors import ConfigError, MissingPartitionError, StoreError
 from entropice_core.plots.files import figure_bytes
 from entropice_core.plots.multiples import maps_side_by_side
@@ -222,6 +223,51 @@ def test_a_cell_has_a_series_over_all_its_years(library) -> None:
 def test_a_cell_is_named_by_its_id_or_by_a_place(library, text: str, is_known: bool) -> None:
     assert (parse_place(text, library.grid(HERE)) is not None) == is_known
     assert position_of(np.array([3, 5], dtype=np.uint64), 4) is None
+
+
+def trained(model: str, grid: str, **spatial: object) -> scores.Trained:
+    return scores.Trained("tiny", model, grid, "0" * 64, "", {"spatial": {"summary": spatial}})
+
+
+def test_the_best_model_is_that_of_the_grid_or_of_most_grids(library, monkeypatch) -> None:
+    losses = {("a", "h3-3"): 0.5, ("b", "h3-3"): 0.4, ("a", "h3-4"): 0.1, ("b", "h3-4"): 0.2, ("a", "h3-5"): 0.9,
+              ("b", "h3-5"): 0.8}  # fmt: skip
+    models = [trained(model, grid, log_loss={"mean": loss}) for (model, grid), loss in losses.items()]
+    monkeypatch.setattr(scores, "trained_models", lambda _: models)
+    assert scores.best_model(library, ["a", "b"]) == "b"  # not a, whose loss on h3-4 is the lowest of all
+    assert scores.best_model(library, ["a", "b"], "h3-4") == "a"
+    assert scores.best_model(library, ["c"], "h3-4") == "c"
+
+
+def test_an_interval_that_would_leave_the_range_of_a_score_is_cut_at_one_end_only() -> None:
+    each = trained("a", "h3-3", roc_auc={"mean": 0.95, "sd": 0.1, "n_folds_defined": 5})
+    row = scores.leaderboard([each], "roc_auc").iloc[0]
+    half = scores.half_width(0.1, 5, 0.0)
+    assert row["95 % high"] == 1.0 and row["95 % low"] == pytest.approx(0.95 - half)
+    below, above = training.spread(scores.leaderboard([each], "roc_auc"), "roc_auc")
+    assert (below[0], above[0]) == pytest.approx((half, 0.05))
+
+
+def test_regions_are_listed_from_west_to_east() -> None:
+    names = ["-120 to -90 E", "0 to 30 E", "120 to 150 E", "30 to 60 E", "-30 to 0 E"]
+    table = scores.region_table({"regions": {name: {"n": 5, "prevalence": 0.2} for name in names}})
+    assert table["region"].tolist() == ["-120 to -90 E", "-30 to 0 E", "0 to 30 E", "30 to 60 E", "120 to 150 E"]
+
+
+def test_no_word_of_a_figure_is_cut_off(library) -> None:
+    figures = {
+        "importance": pictures.importance(library, "logistic_regression", HERE),
+        "proxies": pictures.proxies(library, "logistic_regression", HERE),
+        "land": pictures.saved_land(library, "logistic_regression", Partition(HERE, YEAR)),
+    }
+    for name, figure in figures.items():
+        figure.canvas.draw()
+        whole = figure.bbox
+        words = [text for axes in figure.axes for text in (axes.xaxis.label, axes.yaxis.label, *axes.texts)]
+        words += [title for axes in figure.axes for title in (axes.title, axes._left_title)]
+        for text in words:
+            box = text.get_window_extent()
+            assert not text.get_text() or (box.x0 >= whole.x0 - 1 and box.x1 <= whole.x1 + 1), (name, text.get_text())
 
 
 def test_a_gain_curve_is_drawn_for_the_ranking_and_its_ids_are_those_of_the_cells(library) -> None:

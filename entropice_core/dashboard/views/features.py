@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from entropice_core.dashboard.explain import series_of_cell
-from entropice_core.dashboard.layers import feature_layer
+from entropice_core.dashboard.layers import feature_layer, named_month
 from entropice_core.dashboard.library import Library, cell_text
 from entropice_core.dashboard.widgets import (
     choose,
@@ -48,7 +48,9 @@ def show(library: Library) -> None:
         return
     found = library.open(dataset, Partition(grid, year))
     with places[3]:
-        feature = choose("Variable", found["feature"].values.astype(str).tolist(), f"feature {source}")
+        feature = choose(
+            "Variable", found["feature"].values.astype(str).tolist(), f"feature {source}", show=named_month
+        )
     with places[4]:
         projection = choose_projection()
     licence = config.licence or "licence not stated in the study"
