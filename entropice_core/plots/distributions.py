@@ -25,7 +25,7 @@ def histogram(values: Float64, label: str, title: str, is_log: bool = False) -> 
     if is_log and shown.size:
         axes.set_xscale("log")
     axes.set(ylabel="cells")
-    axes.set_xlabel(plain_text(label))
+    axes.set_xlabel(fill(plain_text(label), 60))
     return figure
 
 
@@ -51,7 +51,7 @@ def by_class(values: Float64, classes: NDArray[np.intp], names: Sequence[str], l
             axes.hist(mine, bins=edges, density=True, histtype="stepfilled", alpha=0.35, color=colour)
             axes.hist(mine, bins=edges, density=True, histtype="step", color=colour, linewidth=1.1, label=text)
     axes.set(ylabel="density of rows")
-    axes.set_xlabel(plain_text(label))
+    axes.set_xlabel(fill(plain_text(label), 60))
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=7, frameon=False)
     return figure

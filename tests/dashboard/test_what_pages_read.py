@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from entropice_core.dashboard import explain, layers, overview, pictures, scores
 from entropice_core.dashboard.library import Library, parse_place, position_of
 from entropice_core.dashboard.views import training
 from entropice_core.errors import ConfigError, MissingPartitionError, StoreError
+from entropice_core.plots.distributions import series
 from entropice_core.plots.files import figure_bytes
 from entropice_core.plots.multiples import maps_side_by_side
 from entropice_core.storage.partition import Partition
@@ -207,6 +209,27 @@ def test_a_cell_has_a_series_over_all_its_years(library) -> None:
     cell = int(library.cells(HERE)["cell_ids"].values[3])
     years, values = explain.series_of_cell(library, "climate", HERE, "warmth_mean", cell)
     assert years == [2018, 2019] and np.isfinite(values).all() and values[0] != values[1]
+
+
+@pytest.mark.nightly
+def test_the_series_of_a_cell_over_forty_years_is_that_which_was_published(built, tmp_path) -> None:
+    place = built.copy(tmp_path)
+    library = place.library()
+    found = library.open("features.climate", Partition(HERE, 2018)).load()
+    recipe = library.manifest("features.climate", Partition(HERE, 2018)).recipe
+    for year in range(1980, 2018):
+        grown = found.copy(deep=True)
+        grown["features"] = found["features"] + np.float32(year - 2018)
+        library.store.publish("features.climate", Partition(HERE, year), grown, recipe)
+    cell = int(found["cell_ids"].values[7])
+    begun = time.process_time()
+    years, values = explain.series_of_cell(place.library(), "climate", HERE, "warmth_mean", cell)
+    assert time.process_time() - begun < 5.0  # the first time, every byte compared with its checksums
+    assert years == list(range(1980, 2020)) and np.isfinite(values).all()
+    first = float(found["features"].values[7, found["feature"].values.tolist().index("warmth_mean")])
+    assert np.allclose(values[:39], first + np.arange(-38, 1), atol=1e-4)
+    figure = series(years, {"cell": values}, "warmth [degC]", "40 years")
+    assert 8 <= len(figure.axes[0].get_xticks()) <= 14  # years that can be read
 
 
 @pytest.mark.parametrize(

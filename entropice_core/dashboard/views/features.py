@@ -34,7 +34,7 @@ MOST_ROWS = 20_000
 
 def show(library: Library) -> None:
     """Show one variable on a map, its distribution by class, correlated features, and the series of a cell."""
-    places = st.columns(5)
+    places = st.columns([4, 3, 3, 6, 4])
     with places[0]:
         source = choose("Source", list(library.study.sources), "source")
     dataset, config = f"features.{source}", library.study.sources[source]
