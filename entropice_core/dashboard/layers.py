@@ -1,5 +1,6 @@
 """What can be drawn on a map, with all words around it: quantity and unit, study, date, grid, licence, digest."""
 
+import re
 from calendar import month_name
 from collections.abc import Iterable
 from dataclasses import replace
@@ -67,19 +68,20 @@ def feature_layer(library: Library, source: str, grid: str, year: int | None, fe
     i = names.index(feature)
     words = quantity(str(found["long_name"].values[i]) or feature, str(found["unit"].values[i]))
     values = found["features"].isel(feature=i).values
-    label = f"{named_month(feature)}: {words}"
+    label = f"{named_month(feature, words)}: {words}"
     return _layer(library, f"features.{source}", partition, found, values, label, feature, source)
 
 
-def named_month(feature: str) -> str:
-    """Name the month of a feature that has a number: the Arctic year begins in October.
+def named_month(feature: str, words: str) -> str:
+    """Name the calendar month of a feature that was read along a dimension ``month``, as its long name says.
 
-    >>> named_month("t2m_month_01"), named_month("t2m_month_10"), named_month("slope_mean")
-    ('t2m_month_01 (October)', 't2m_month_10 (July)', 'slope_mean')
+    Along other dimensions number 1 may be October, with which the Arctic year begins, or January: that is not guessed.
+
+    >>> named_month("t2m_month_01", "2 m temperature, month 1"), named_month("t2m_month_01", "valid_time 1")
+    ('t2m_month_01 (January)', 't2m_month_01')
     """
-    _, found, number = feature.rpartition("_month_")
-    known = found and number.isdigit() and 1 <= int(number) <= 12
-    return f"{feature} ({month_name[(int(number) + 8) % 12 + 1]})" if known else feature
+    found = re.search(r"\bmonth (1[0-2]|[1-9])\b", words)
+    return f"{feature} ({month_name[int(found.group(1))]})" if found else feature
 
 
 def prediction_variables(found: xr.Dataset) -> dict[str, str]:

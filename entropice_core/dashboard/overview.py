@@ -175,7 +175,8 @@ def next_steps(library: Library, found: list[Entry]) -> list[Advice]:
     if missing := by_state[MISSING]:
         first = missing[0]
         words = f"{_many(missing)} missing, the first is {first.dataset} {first.partition}."
-        steps.append(Advice(words, library.command(first.dataset, first.partition)))
+        one = library.command(first.dataset, first.partition)
+        steps.append(Advice(words, one if len(missing) == 1 else f"entropice run {study}"))
     if provisional := by_state[PROVISIONAL]:
         years = sorted({str(e.partition.year) for e in provisional})
         words = f"{_many(provisional)} made from data that are not final yet ({', '.join(years)}): fetch them again."

@@ -113,6 +113,14 @@ def test_the_colour_bar_and_the_words_are_above_the_map_and_do_not_overlap() -> 
     assert words.yref == "paper" and room > words.pad.b > 11 + 20  # the bar and its ticks
 
 
+def test_licences_are_folded_below_the_map_and_not_cut() -> None:
+    credits = "Predictors: " + "; ".join(f"source {i} with a long title (CC-BY-4.0)" for i in range(9)) + "."
+    layer = layer_of(footer=("digest", credits))
+    figure, _ = interactive_map(layer, whole_view(*layer.grid.centers(layer.cell_ids), columns=100))
+    below = [str(note.text) for note in figure.layout.annotations if note.yref == "paper"]
+    assert credits in " ".join(below) and len(below) >= 4 and figure.layout.margin.b >= 13 * len(below)
+
+
 def test_small_cells_are_joined_to_parents_and_the_picture_says_so() -> None:
     layer = layer_of("h3-6", (100.0, 65.0, 140.0, 75.0))
     view = whole_view(*layer.grid.centers(layer.cell_ids), columns=300)

@@ -66,7 +66,10 @@ def test_each_partition_is_published_or_missing_and_the_other_grid_is_what_comes
     ranking = next(row for row in rows if row.dataset == "priority.logistic_regression")
     assert ranking.fields[HERE] == ((overview.PUBLISHED, "2019"), (overview.MISSING, "2018"))
     steps = overview.next_steps(library, found)
-    assert "missing" in steps[0].sentence and "--grid healpix-6" in steps[0].command
+    assert "missing, the first is cells healpix-6/all" in steps[0].sentence
+    assert steps[0].command.startswith("entropice run --study ")  # many: one command for all of them
+    one = [e for e in found if e.state == overview.PUBLISHED or e.dataset == "cells"]
+    assert "--grid healpix-6" in overview.next_steps(library, one)[0].command
     assert next(row for row in rows if row.dataset == "cells").size == sum(
         e.size for e in found if e.dataset == "cells"
     )

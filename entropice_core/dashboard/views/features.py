@@ -34,7 +34,7 @@ MOST_ROWS = 20_000
 
 def show(library: Library) -> None:
     """Show one variable on a map, its distribution by class, correlated features, and the series of a cell."""
-    places = st.columns([4, 3, 3, 6, 4])
+    places = st.columns([4, 3, 3, 6, 4])  # a source that is the same for all years leaves the third empty
     with places[0]:
         source = choose("Source", list(library.study.sources), "source")
     dataset, config = f"features.{source}", library.study.sources[source]
@@ -48,9 +48,9 @@ def show(library: Library) -> None:
         return
     found = library.open(dataset, Partition(grid, year))
     with places[3]:
-        feature = choose(
-            "Variable", found["feature"].values.astype(str).tolist(), f"feature {source}", show=named_month
-        )
+        names, what = (found[part].values.astype(str).tolist() for part in ("feature", "long_name"))
+        months = {name: named_month(name, words) for name, words in zip(names, what, strict=True)}
+        feature = choose("Variable", names, f"feature {source}", show=months.__getitem__)
     with places[4]:
         projection = choose_projection()
     licence = config.licence or "licence not stated in the study"
