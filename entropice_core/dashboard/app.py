@@ -12,7 +12,7 @@ import streamlit as st
 
 from entropice_core.config import Settings, load_study
 from entropice_core.dashboard.library import Library
-from entropice_core.dashboard.warm import warm_up
+from entropice_core.dashboard.warm import somebody_came, warm_up
 from entropice_core.dashboard.words import plain, show_command
 from entropice_core.errors import ConfigError, EntropiceError, MissingPartitionError, StoreError
 
@@ -28,6 +28,7 @@ def open_library(study: str, home: str, tracking_uri: str, stamp: float) -> Libr
 
 def main() -> None:
     """Show the page that was asked for."""
+    somebody_came()
     st.set_page_config(page_title="Entropice", page_icon=str(FAVICON), layout="wide")
     try:
         settings = Settings.from_environment()

@@ -1,13 +1,13 @@
 """What later pages need, made ready while the reader looks at the first one, or before anybody has opened it."""
 
 from importlib import import_module
-from threading import Lock, Thread, Timer
+from threading import Event, Lock, Thread, Timer
 
-AFTER_S = 3.0
-"""A server that nobody has asked for so long makes itself ready; sooner it would keep the first page waiting."""
+AFTER_S = 5.0
+"""A server that nobody has asked for so long makes itself ready; a first page must not wait for that."""
 
 LATER_PAGES = ("predictions", "labels", "features", "training", "priority", "grids")
-_begun = Lock()
+_begun, _nobody_came = Lock(), Event()
 
 
 def warm_up() -> None:
@@ -17,10 +17,16 @@ def warm_up() -> None:
 
 
 def warm_up_later() -> None:
-    """Begin when nobody has come."""
-    timer = Timer(AFTER_S, warm_up)
+    """Begin when nobody has come for a while."""
+    _nobody_came.set()
+    timer = Timer(AFTER_S, lambda: warm_up() if _nobody_came.is_set() else None)
     timer.daemon = True
     timer.start()
+
+
+def somebody_came() -> None:
+    """Note that a page is being made: what is left is done after it."""
+    _nobody_came.clear()
 
 
 def _warm() -> None:
