@@ -167,7 +167,9 @@ def _words(figure: go.Figure, layer: Layer, view: View) -> None:
     none = int((layer.values <= 0).sum()) if layer.is_log else 0
     zero = f" · pale ({ZERO}): 0, {none:,} cells" if none else ""
     lines = [f"{view.name} · grid {layer.grid.key}{note}{zero}{grey}{hatch}", *layer.footer]
-    below = [part for line in lines for part in wrap(line, 165)][:MOST_LINES]  # licences are folded, not cut
+    below = [part for line in lines for part in wrap(line, 165, break_on_hyphens=False)][
+        :MOST_LINES
+    ]  # licences are folded, not cut
     head = f"<b>{escape(layer.title)}</b><br><span style='font-size:12px'>{escape(layer.subtitle)}</span>"
     head += f"<br><span style='font-size:12px'>{escape(layer.label)}</span>"
     figure.update_layout(
