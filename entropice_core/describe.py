@@ -221,7 +221,11 @@ def _telling(
     if product.kind == "training_set":
         cells, where = np.unique(ids, return_inverse=True)
         mean = np.bincount(where, dataset["density"].values) / np.bincount(where)
-        return cells, mean, {"label": "mean RTS density of the rows [m2 m-2], logarithmic", "is_log": True}
+        return (
+            cells,
+            mean,
+            {"label": "mean RTS density of the rows [m2 m-2], logarithmic", "is_log": True, "zero": "no slump"},
+        )
     if product.kind == "prediction":
         p = dataset["probability"]
         return ids, p.values, {"label": str(p.attrs.get("long_name", "probability")), "low": 0.0, "high": 1.0}
@@ -232,7 +236,7 @@ def _density_or_count(
     density: NDArray[np.floating[Any]], count: NDArray[np.floating[Any]]
 ) -> tuple[NDArray[np.floating[Any]], dict[str, Any]]:
     if np.nanmax(density, initial=0.0) > 0:
-        return density, {"label": "RTS density [m2 m-2], logarithmic", "is_log": True}
+        return density, {"label": "RTS density [m2 m-2], logarithmic", "is_log": True, "zero": "no slump"}
     return count, {"label": "number of RTS [1]", "low": 0.0}
 
 

@@ -67,4 +67,4 @@ def streamlit_command(
     script = Path(__file__).parents[1] / "dashboard" / "app.py"
     links = [f"{name}={value}" for name, value in (("dagster", dagster), ("mlflow", mlflow)) if value]
     given = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "streamlit", "run", str(script), *given, "--", *links]
+    return [sys.executable, "-m", "entropice_core.dashboard.serve", "run", str(script), *given, "--", *links]

@@ -10,7 +10,9 @@ tested without a browser and serves ``entropice plot`` too; the pages only ask a
 ``scores``          leaderboard, out-of-fold tables, importances as tables
 ``explain``         one cell: its features, what drives its probability, the training cells most like it, digests
 ``tracking``        runs in MLflow, or why there are none
-``widgets``         how a map, a figure, a table and an error are shown
+``words``           text, commands and tables of text; imports nothing that draws
+``widgets``         how a map, a figure, a table and a choice are shown
+``serve``, ``warm`` the server with what the first page needs imported; the rest after it
 ``app``             the Streamlit script; ``views/`` one file a page
 ==================  ================================================================================================
 """

@@ -7,13 +7,13 @@ module is imported when the page is first asked for, so that the first page is t
 import sys
 from importlib import import_module
 from pathlib import Path
-from threading import Thread
 
 import streamlit as st
 
 from entropice_core.config import Settings, load_study
 from entropice_core.dashboard.library import Library
-from entropice_core.dashboard.widgets import plain
+from entropice_core.dashboard.warm import somebody_came, warm_up
+from entropice_core.dashboard.words import plain, show_command
 from entropice_core.errors import ConfigError, EntropiceError, MissingPartitionError, StoreError
 
 PAGES = ("Overview", "Grids", "Labels", "Features", "Training", "Predictions", "Priority")
@@ -26,26 +26,9 @@ def open_library(study: str, home: str, tracking_uri: str, stamp: float) -> Libr
     return Library(load_study(study), Settings.from_environment())
 
 
-@st.cache_resource(show_spinner=False)
-def warm_up() -> Thread:
-    """Import what maps need and unpack the land mask while the reader reads the first page."""
-    thread = Thread(target=_warm, daemon=True)
-    thread.start()
-    return thread
-
-
-def _warm() -> None:
-    import numpy as np
-
-    from entropice_core.grids.land import is_land
-
-    import_module("entropice_core.plots.interactive")
-    import_module("entropice_core.prediction.maps")
-    is_land(np.array([0.0]), np.array([80.0]))
-
-
 def main() -> None:
     """Show the page that was asked for."""
+    somebody_came()
     st.set_page_config(page_title="Entropice", page_icon=str(FAVICON), layout="wide")
     try:
         settings = Settings.from_environment()
@@ -84,10 +67,10 @@ def guarded(page: str, library: Library) -> None:
         import_module(f"entropice_core.dashboard.views.{page.lower()}").show(library)
     except MissingPartitionError as error:
         st.info(plain(error))
-        st.code(f"entropice run --study {study}", language="bash")
+        show_command(f"entropice run --study {study}")
     except StoreError as error:
         st.error(plain(error))
-        st.code(f"entropice verify --full --study {study}", language="bash")
+        show_command(f"entropice verify --full --study {study}")
     except ConfigError as error:
         st.warning(plain(error))
     except (EntropiceError, OSError) as error:

@@ -65,8 +65,8 @@ def drivers(library: Library, model: str, grid: str, features: pd.DataFrame, gro
     Returns
     -------
     DataFrame
-        ``feature``, ``value``, ``training median``, ``unit``, ``change of probability`` = p(cell) - p(cell with the
-        median), the largest first by size.
+        ``feature``, ``change of probability`` = p(cell) - p(cell with the median), ``value``, ``training median``,
+        ``unit``; the largest change first by size.
     """
     from entropice_core.training.persist import load_model
 
@@ -81,8 +81,8 @@ def drivers(library: Library, model: str, grid: str, features: pd.DataFrame, gro
     changed = np.where(np.eye(x.size, dtype=bool), median, x)
     p = _positive(np.asarray(stored.predict_proba(np.vstack([x, changed]))))
     table = features.iloc[at][["feature", "value", "unit"]].copy()
-    table.insert(2, "training median", median)
-    table["change of probability"] = p[0] - p[1:]
+    table.insert(1, "change of probability", p[0] - p[1:])
+    table.insert(3, "training median", median)
     order = np.argsort(-np.abs(table["change of probability"].to_numpy()), kind="stable")
     return table.iloc[order].reset_index(drop=True)
 
@@ -109,9 +109,9 @@ def nearest_rows(
         {
             "cell": [cell_text(grid_name, int(i)) for i in rows["cell_ids"].values],
             "year": rows["year"].values.astype(int),
+            "RTS density [m2 m-2]": rows["density"].values.astype(float),
             "distance in features": distance[order],
             "distance [km]": km,
-            "RTS density [m2 m-2]": rows["density"].values.astype(float),
         }
     )
 

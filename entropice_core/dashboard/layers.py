@@ -1,5 +1,7 @@
 """What can be drawn on a map, with all words around it: quantity and unit, study, date, grid, licence, digest."""
 
+import re
+from calendar import month_name
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -48,7 +50,7 @@ def labels_layer(library: Library, inventory: str, grid: str, year: int, variabl
     _check(variable, label_variables(found), dataset)
     values = found[variable].values
     is_log = variable != "observed_fraction" and bool(np.nanmax(values, initial=0.0) > 0)
-    words = LABEL_VARIABLES[variable] + (", logarithmic; 0 has the lowest colour" if is_log else "")
+    words = LABEL_VARIABLES[variable] + (", logarithmic" if is_log else "")
     return _layer(library, dataset, partition, found, values, words, variable, inventory, is_log=is_log)
 
 
@@ -66,7 +68,20 @@ def feature_layer(library: Library, source: str, grid: str, year: int | None, fe
     i = names.index(feature)
     words = quantity(str(found["long_name"].values[i]) or feature, str(found["unit"].values[i]))
     values = found["features"].isel(feature=i).values
-    return _layer(library, f"features.{source}", partition, found, values, f"{feature}: {words}", feature, source)
+    label = f"{named_month(feature, words)}: {words}"
+    return _layer(library, f"features.{source}", partition, found, values, label, feature, source)
+
+
+def named_month(feature: str, words: str) -> str:
+    """Name the calendar month of a feature that was read along a dimension ``month``, as its long name says.
+
+    Along other dimensions number 1 may be October, with which the Arctic year begins, or January: that is not guessed.
+
+    >>> named_month("t2m_month_01", "2 m temperature, month 1"), named_month("t2m_month_01", "valid_time 1")
+    ('t2m_month_01 (January)', 't2m_month_01')
+    """
+    found = re.search(r"\bmonth (1[0-2]|[1-9])\b", words)
+    return f"{feature} ({month_name[int(found.group(1))]})" if found else feature
 
 
 def prediction_variables(found: xr.Dataset) -> dict[str, str]:
@@ -91,10 +106,10 @@ def prediction_layer(library: Library, model: str, grid: str, year: int, variabl
     known = prediction_variables(found)
     _check(variable, known, dataset)
     values, classes = prediction_values(found, variable)
+    is_log = variable.startswith("expected_density") and bool(np.nanmax(values, initial=0.0) > 0)
     layer = _layer(
-        library, dataset, partition, found, values, known[variable], variable.partition(OF)[0], model,
-        is_log=variable.startswith("expected_density") and bool(np.nanmax(values, initial=0.0) > 0),
-        kind="classes" if classes else "sequential", classes=classes,
+        library, dataset, partition, found, values, known[variable] + (", logarithmic" if is_log else ""),
+        variable.partition(OF)[0], model, is_log=is_log, kind="classes" if classes else "sequential", classes=classes,
     )  # fmt: skip
     if "is_applicable" not in found or variable == "is_applicable":
         return layer

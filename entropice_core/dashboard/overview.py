@@ -7,8 +7,6 @@ where the data folder is at hand. ``entropice status`` also compares their check
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import pandas as pd
-
 from entropice_core.dashboard.library import Library
 from entropice_core.errors import ConfigError, MissingPartitionError, ProvenanceError, StoreError
 from entropice_core.pipeline.product import Product
@@ -18,7 +16,7 @@ from entropice_core.storage.recipe import canonical_json
 
 PUBLISHED, PROVISIONAL, STALE, MISSING, DAMAGED = "published", "provisional", "stale", "missing", "damaged"
 SIGNS = {PUBLISHED: "●", PROVISIONAL: "◐", STALE: "▲", MISSING: "○", DAMAGED: "✖"}
-ALL = "all years"
+ALL, NO_GRID = "all years", "all grids"
 
 
 @dataclass(frozen=True)
@@ -88,37 +86,63 @@ def _changed_source(library: Library, manifest: Manifest) -> str:
     return ""
 
 
-def matrix(found: Iterable[Entry]) -> pd.DataFrame:
-    """Lay states out: a row for each dataset and grid, a column for each year, signs and words in the fields."""
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    columns: set[str] = set()
+def years_text(years: Iterable[int | None]) -> str:
+    """Write years short, following ones as a span.
+
+    >>> years_text([2018, 2019, 2021]), years_text([None])
+    ('2018–2019, 2021', 'all years')
+    """
+    known = sorted(year for year in years if year is not None)
+    starts = [year for year in known if year - 1 not in known]
+    ends = [year for year in known if year + 1 not in known]
+    spans = [f"{a}" if a == b else f"{a}–{b}" for a, b in zip(starts, ends, strict=True)]
+    return ", ".join(spans) or ALL
+
+
+@dataclass(frozen=True)
+class Row:
+    """One dataset: which years are in which state, by grid; and its size in bytes."""
+
+    dataset: str
+    fields: Mapping[str, tuple[tuple[str, str], ...]]
+    size: int
+
+
+def matrix(found: Iterable[Entry]) -> tuple[list[str], list[Row]]:
+    """Lay states out: a row for each dataset, a column for each grid; in each field every state with its years."""
+    by_dataset: dict[str, list[Entry]] = {}
+    columns: list[str] = []
     for entry in found:
-        column = ALL if entry.partition.year is None else str(entry.partition.year)
-        columns.add(column)
-        row = rows.setdefault((entry.dataset, entry.partition.grid or "all grids"), {})
-        row[column] = f"{SIGNS[entry.state]} {entry.state}"
-    ordered = [name for name in (ALL, *sorted(columns - {ALL})) if name in columns]
-    table = [{"dataset": d, "grid": g, **{c: row.get(c, "") for c in ordered}} for (d, g), row in rows.items()]
-    return pd.DataFrame(table)
+        by_dataset.setdefault(entry.dataset, []).append(entry)
+        columns += [grid] if (grid := entry.partition.grid or NO_GRID) not in columns else []
+    columns = sorted(columns, key=lambda grid: grid == NO_GRID)
+    rows = [
+        Row(
+            dataset,
+            {grid: _states([e for e in mine if (e.partition.grid or NO_GRID) == grid]) for grid in columns},
+            sum(e.size for e in mine),
+        )
+        for dataset, mine in by_dataset.items()
+    ]
+    return columns, rows
 
 
-def totals(found: Iterable[Entry]) -> pd.DataFrame:
-    """Count partitions by state and bytes, a row for each dataset."""
-    rows: dict[str, dict[str, object]] = {}
-    for entry in found:
-        row = rows.setdefault(entry.dataset, {"dataset": entry.dataset, **dict.fromkeys(SIGNS, 0), "MB": 0.0})
-        row[entry.state] = int(str(row[entry.state])) + 1
-        row["MB"] = float(str(row["MB"])) + entry.size / 1e6
-        row["last published"] = max(str(row.get("last published", "")), entry.created)
-    return pd.DataFrame(list(rows.values())).round({"MB": 3})
+def _states(found: list[Entry]) -> tuple[tuple[str, str], ...]:
+    years = {state: [e.partition.year for e in found if e.state == state] for state in SIGNS}
+    return tuple((state, years_text(mine)) for state, mine in years.items() if mine)
 
 
-def latest(found: Iterable[Entry], most: int = 15) -> pd.DataFrame:
-    """List what was published last."""
-    done = sorted((e for e in found if e.created), key=lambda e: (e.created, e.dataset), reverse=True)[:most]
-    columns = ["published", "dataset", "partition", "MB", "digest"]
-    rows = [(e.created, e.dataset, str(e.partition), round(e.size / 1e6, 3), e.digest[:12]) for e in done]
-    return pd.DataFrame(rows, columns=columns)
+LISTED = ("dataset", "partition", "state", "why", "bytes", "published", "digest")
+
+
+def listed(found: Iterable[Entry]) -> list[tuple[str, ...]]:
+    """List every partition, a row of ``LISTED`` each."""
+    return [(e.dataset, str(e.partition), e.state, e.reason, str(e.size), e.created, e.digest) for e in found]
+
+
+def latest(found: Iterable[Entry], most: int = 10) -> list[Entry]:
+    """List what was published last, the newest first."""
+    return sorted((e for e in found if e.created), key=lambda e: (e.created, e.dataset), reverse=True)[:most]
 
 
 @dataclass(frozen=True)
@@ -151,7 +175,8 @@ def next_steps(library: Library, found: list[Entry]) -> list[Advice]:
     if missing := by_state[MISSING]:
         first = missing[0]
         words = f"{_many(missing)} missing, the first is {first.dataset} {first.partition}."
-        steps.append(Advice(words, library.command(first.dataset, first.partition)))
+        one = library.command(first.dataset, first.partition)
+        steps.append(Advice(words, one if len(missing) == 1 else f"entropice run {study}"))
     if provisional := by_state[PROVISIONAL]:
         years = sorted({str(e.partition.year) for e in provisional})
         words = f"{_many(provisional)} made from data that are not final yet ({', '.join(years)}): fetch them again."

@@ -10,6 +10,7 @@ from entropice_core.errors import ConfigError, MissingPartitionError, nearest_hi
 from entropice_core.plots import priority, trust
 from entropice_core.plots import scores as figures
 from entropice_core.plots.layer import Layer
+from entropice_core.plots.proxies import proxies as draw_proxies
 from entropice_core.storage.partition import Partition
 
 
@@ -103,6 +104,15 @@ def coverage(library: Library, model: str, grid: str) -> Figure:
     measured = found["conformal"]["measured"]
     cv = library.read_json(f"model.{model}", partition, "cv.json") or {}
     return trust.coverage(measured, scores.class_names(cv), f"{model}, {grid}: conformal sets")
+
+
+def proxies(library: Library, model: str, grid: str) -> Figure:
+    """Draw every measure of importance with its spread over folds and seeds."""
+    dataset, partition = f"proxies.{model}", Partition(grid)
+    report = library.read_json(dataset, partition, "proxies.json")
+    if not report:
+        raise MissingPartitionError(library.missing_words(dataset, partition))
+    return draw_proxies(report, f"{model}, {grid}, {library.study.study.name}")
 
 
 def ids_of(texts: list[object], grid: str) -> np.ndarray:

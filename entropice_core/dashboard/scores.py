@@ -5,6 +5,8 @@ Reports of older and newer versions differ in what they hold; what a report does
 
 import json
 import math
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,11 +99,17 @@ def _of_store(root: Path) -> Iterator[Trained]:
             yield Trained(root.name, model, str(partition.grid), manifest.digest, manifest.created, cv)
 
 
-def best_model(library: Library, models: list[str]) -> str:
-    """Name the model with the lowest mean log loss over spatial folds on any grid; the first where none has one."""
-    known = {m.model: m.value("log_loss") for m in trained_models(library) if m.model in models}
-    scored = {name: loss for name, loss in known.items() if math.isfinite(loss)}
-    return min(scored, key=scored.__getitem__) if scored else models[0]
+def best_model(library: Library, models: list[str], grid: str | None = None) -> str:
+    """Name the model with the lowest mean log loss over spatial folds, on one grid or on most grids.
+
+    Losses of different grids are not compared: they have other cells. Where none has a loss it is the first model.
+    """
+    losses: dict[str, dict[str, float]] = {}
+    for each in trained_models(library):
+        if each.model in models and grid in (None, each.grid) and math.isfinite(each.value("log_loss")):
+            losses.setdefault(each.grid, {})[each.model] = each.value("log_loss")
+    won = Counter(min(found, key=found.__getitem__) for found in losses.values())
+    return won.most_common(1)[0][0] if won else models[0]
 
 
 SHARES = ("roc_auc", "average_precision", "balanced_accuracy", "brier", "ece", "f1", "f2")
@@ -185,12 +193,19 @@ def fold_table(cv: Mapping[str, Any]) -> pd.DataFrame:
 
 def region_table(cv: Mapping[str, Any]) -> pd.DataFrame:
     """List the scores of each region of the study, where the report has regions."""
+    regions = cv.get("regions") or {}
     rows = [
-        {"region": name, "rows": found.get("n"), "positive": found.get("prevalence")}
-        | {METRICS[m]: found.get(m) for m in METRICS if m in found}
-        for name, found in (cv.get("regions") or {}).items()
+        {"region": name, "rows": regions[name].get("n"), "positive": regions[name].get("prevalence")}
+        | {METRICS[m]: regions[name].get(m) for m in METRICS if m in regions[name]}
+        for name in sorted(regions, key=_from_west)
     ]
     return pd.DataFrame(rows)
+
+
+def _from_west(region: str) -> tuple[float, str]:
+    """Order sectors of longitude by their western end, and before them regions with names by these."""
+    found = re.match(r"-?\d+", region)
+    return (float(found.group()) if found else -math.inf, region)
 
 
 def class_names(cv: Mapping[str, Any]) -> tuple[str, ...]:

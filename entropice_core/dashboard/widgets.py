@@ -1,6 +1,5 @@
-"""How pages show a map, a figure, a table, a choice and an error. Text of data is escaped, never rendered."""
+"""How pages show a map, a figure, a table and a choice."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import streamlit as st
 from matplotlib.figure import Figure
 
 from entropice_core.dashboard.library import Library, cell_text, parse_place, position_of
+from entropice_core.dashboard.words import explain_missing, plain, save
 from entropice_core.plots.files import figure_bytes, table_bytes
 from entropice_core.plots.interactive import POINTS, interactive_map
 from entropice_core.plots.layer import Layer
@@ -26,31 +26,6 @@ MAP_BUTTONS = {
 }
 CHOSEN_CELL = "chosen cell"
 PROJECTION_NAMES = {TURNED: "turned to the study"}
-
-
-def plain(text: object) -> str:
-    r"""Escape what Markdown would render: names and titles come from files that anybody may have written.
-
-    >>> print(plain("a_b <b> [x](y)"))
-    a\_b \<b\> \[x\]\(y\)
-    """
-    return re.sub(r"([\\`*_{}\[\]()<>#+!|~$:&-])", r"\\\1", str(text))
-
-
-def readable(name: str) -> str:
-    """Write the name of a variable as words."""
-    return name.replace("_", " ")
-
-
-def say(text: object) -> None:
-    """Show a line of text of data, small."""
-    st.caption(plain(text))
-
-
-def explain_missing(sentence: str, command: str) -> None:
-    """Say that something is not there, and how to make it."""
-    st.info(plain(sentence))
-    st.code(command, language="bash")
 
 
 def choose(label: str, options: Sequence[Any], key: str, default: Any = None, show: Callable[[Any], str] = str) -> Any:
@@ -101,20 +76,6 @@ def show_figure(figure: Figure, name: str, words: str) -> None:
     with st.container(horizontal=True):
         save("PNG", lambda: figure_bytes(figure, dpi=300), f"{name}.png", "image/png")
         save("SVG", lambda: figure_bytes(figure, "svg"), f"{name}.svg", "image/svg+xml")
-
-
-def save(label: str, make: Callable[[], bytes], name: str, mime: str) -> None:
-    """Give a button that saves a file; it is made when the button is pressed."""
-    st.download_button(
-        label,
-        make,
-        name,
-        mime,
-        key=f"save {name} {label}",
-        on_click="ignore",
-        type="tertiary",
-        icon=":material/download:",
-    )
 
 
 def show_stored(library: Library, dataset: str, partition: Partition, pictures: Mapping[str, str]) -> None:

@@ -1,6 +1,7 @@
 """Figures of data: histograms, one variable by class, series over years, clusters of features that tell the same."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ def histogram(values: Float64, label: str, title: str, is_log: bool = False) -> 
     if is_log and shown.size:
         axes.set_xscale("log")
     axes.set(ylabel="cells")
-    axes.set_xlabel(plain_text(label))
+    axes.set_xlabel(fill(plain_text(label), 60))
     return figure
 
 
@@ -50,24 +51,26 @@ def by_class(values: Float64, classes: NDArray[np.intp], names: Sequence[str], l
             axes.hist(mine, bins=edges, density=True, histtype="stepfilled", alpha=0.35, color=colour)
             axes.hist(mine, bins=edges, density=True, histtype="step", color=colour, linewidth=1.1, label=text)
     axes.set(ylabel="density of rows")
-    axes.set_xlabel(plain_text(label))
+    axes.set_xlabel(fill(plain_text(label), 60))
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=7, frameon=False)
     return figure
 
 
 def series(
-    years: Sequence[int], lines: Mapping[str, Float64], label: str, title: str, from_zero: bool = False
-) -> Figure:
+    years: Sequence[int], lines: Mapping[str, Float64], label: str, title: str, from_zero: bool = False,
+    width: float = 6.4,
+) -> Figure:  # fmt: skip
     """Draw values over years, a line for each name; a year without a value is a gap."""
-    figure, axes = new_figure(6.4, 3.0, title)
+    figure, axes = new_figure(width, 3.0, title)
     for (name, values), colour in zip(lines.items(), SERIES, strict=False):
         axes.plot(years, values, marker="o", markersize=3.5, linewidth=1.2, color=colour, label=plain_text(name))
-    axes.set_ylabel(plain_text(label), fontsize=8)
+    axes.set_ylabel(fill(plain_text(label), 42), fontsize=8)
     axes.set_xlabel("Arctic year (October to September, named by its end)")
     if from_zero:
-        axes.set_ylim(bottom=0)
-    axes.ticklabel_format(axis="y", useOffset=False)
+        highest = max((float(np.nanmax(v)) for v in lines.values() if np.isfinite(v).any()), default=0.0)
+        axes.set_ylim(0, 1.08 * highest if highest > 0 else 1.0)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.6g}")
     axes.set_xticks(list(years)[:: max(1, len(years) // 12)])
     if len(lines) > 1:
         axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))

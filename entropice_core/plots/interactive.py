@@ -6,6 +6,7 @@ view. (Clicks reach Streamlit while the mouse pans or zooms, not while it select
 """
 
 from html import escape
+from textwrap import wrap
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,13 +14,15 @@ from matplotlib import colormaps
 
 from entropice_core.plots.layer import COLOURS, Layer
 from entropice_core.plots.picture import NO_VALUE, Picture, cell_pixels, draw_picture
-from entropice_core.plots.view import View, graticule
+from entropice_core.plots.view import View, graticule, scaled
+from entropice_core.prediction.maps import ZERO
 
 GRATICULE = "rgba(70, 90, 105, 0.45)"
 MARK = "#e0218a"
 POINTS = 1
 """Which trace holds the points that can be clicked."""
 
+MOST_LINES = 9
 FEW_POINTS = 4000
 """Up to so many points are drawn as SVG, which needs no WebGL."""
 
@@ -51,7 +54,7 @@ def interactive_map(
     )  # fmt: skip
     axis = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "constrain": "domain"}
     frame = {"showline": True, "linecolor": "#8a97a3", "mirror": True}
-    figure.update_xaxes(range=[left, right], **axis, **frame)
+    figure.update_xaxes(range=[left, right], constraintoward="left", **axis, **frame)
     figure.update_yaxes(range=[bottom, top], scaleanchor="x", scaleratio=1, **axis, **frame)
     _words(figure, picture.layer, view)
     reach = int(np.clip(cell_pixels(picture.layer, view), 20, 400))  # a click anywhere in a cell finds its centre
@@ -65,12 +68,13 @@ def interactive_map(
 def _lines(figure: go.Figure, view: View) -> None:
     x: list[float] = []
     y: list[float] = []
+    inner = scaled(view, 0.94)  # a name at the very edge would be cut
     for line in graticule(view):
         shown = np.where(view.shows(line.xy)[:, None], np.round(line.xy), np.nan)
         keep = np.flatnonzero(np.isfinite(shown[:, 0]) | np.isfinite(np.roll(shown[:, 0], 1)))
         x += [*shown[keep, 0].tolist(), float("nan")]
         y += [*shown[keep, 1].tolist(), float("nan")]
-        middle = line.xy[view.shows(line.xy)]
+        middle = line.xy[inner.shows(line.xy)]
         if len(middle) > 4:
             at = middle[len(middle) // 12]
             figure.add_annotation(
@@ -128,7 +132,11 @@ def _hex(rgba: tuple[float, ...]) -> str:
 
 
 def _bar(layer: Layer) -> dict[str, object]:
-    bar: dict[str, object] = {"thickness": 12, "len": 0.9, "x": 1.005, "xpad": 4, "outlinewidth": 0}
+    """Lay the colour bar under the words that say what it measures, so that it is beside them in any shape of map."""
+    bar: dict[str, object] = {
+        "orientation": "h", "thickness": 11, "len": 0.55, "x": 0, "xanchor": "left", "xpad": 0, "y": 1.0,
+        "yanchor": "bottom", "ypad": 5, "outlinewidth": 0, "tickfont": {"size": 11},
+    }  # fmt: skip
     if layer.kind == "classes":
         n = max(len(layer.classes), 2)
         places = [(i + 0.5) * (n - 1) / n for i in range(len(layer.classes))]
@@ -156,15 +164,29 @@ def _words(figure: go.Figure, layer: Layer, view: View) -> None:
     striped = int(layer.outside.sum()) if layer.outside is not None else 0
     hatch = f" · striped: outside the area of applicability, {striped:,} cells" if striped else ""
     note = f" · {layer.note}" if layer.note else ""
-    below = [f"{view.name} · grid {layer.grid.key}{note}{grey}{hatch}", *layer.footer]
+    none = int((layer.values <= 0).sum()) if layer.is_log else 0
+    zero = f" · pale ({ZERO}): 0, {none:,} cells" if none else ""
+    lines = [f"{view.name} · grid {layer.grid.key}{note}{zero}{grey}{hatch}", *layer.footer]
+    below = [part for line in lines for part in wrap(line, 165, break_on_hyphens=False)][
+        :MOST_LINES
+    ]  # licences are folded, not cut
     head = f"<b>{escape(layer.title)}</b><br><span style='font-size:12px'>{escape(layer.subtitle)}</span>"
     head += f"<br><span style='font-size:12px'>{escape(layer.label)}</span>"
     figure.update_layout(
-        title={"text": head, "font": {"size": 15}, "x": 0.0, "xanchor": "left", "y": 0.985, "yanchor": "top"},
-        margin={"l": 4, "r": 4, "t": 74, "b": 16 + 13 * min(len(below), 4)},
+        title={
+            "text": head,
+            "font": {"size": 15},
+            "x": 0.0,
+            "xanchor": "left",
+            "yref": "paper",
+            "y": 1.0,
+            "yanchor": "bottom",
+            "pad": {"b": 58},
+        },
+        margin={"l": 4, "r": 4, "t": 106, "b": 16 + 13 * len(below)},
     )
-    for i, line in enumerate(below[:4]):
+    for i, line in enumerate(below):
         figure.add_annotation(
             xref="paper", yref="paper", x=0, y=0, yshift=-6 - 13 * i, xanchor="left", yanchor="top", showarrow=False,
-            text=escape(line if len(line) < 170 else line[:168] + " …"), font={"size": 10, "color": "#555555"},
+            text=escape(line), font={"size": 10, "color": "#555555"},
         )  # fmt: skip

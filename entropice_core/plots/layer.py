@@ -14,9 +14,10 @@ from entropice_core.errors import GridError
 from entropice_core.grids import GRID_LEVELS, open_grid
 from entropice_core.grids.base import Grid
 
-Kind = Literal["sequential", "diverging", "classes"]
-COLOURS: dict[Kind, str] = {"sequential": "viridis", "diverging": "PuOr_r", "classes": "cividis"}
-"""Perceptually uniform (viridis, cividis) or evenly diverging; all keep their order for colour-blind readers."""
+Kind = Literal["sequential", "diverging", "classes", "rank"]
+COLOURS: dict[Kind, str] = {"sequential": "viridis", "diverging": "PuOr_r", "classes": "cividis", "rank": "viridis_r"}
+"""Perceptually uniform (viridis, cividis) or evenly diverging; all keep their order for colour-blind readers. Of ranks
+the first are bright, as on the published picture of priorities."""
 
 MOST_CELLS = 80_000
 """Cells that a still picture draws one by one; H3 5 has 67,000 on land north of 60 N."""
@@ -35,7 +36,7 @@ class Layer:
     title, subtitle : study; date, model, grid
     footer : licences, citations, digest
     low, high : range of the colours; the range of the values where None
-    is_log : logarithmic colours; values of 0 and less take the lowest
+    is_log : logarithmic colours; values of 0 have a pale colour of their own
     classes : for kind ``classes``, what the values 0, 1, ... mean
     outside : (n,) bool, cells outside the area of applicability, which are hatched; None where that is not known
     """

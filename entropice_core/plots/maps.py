@@ -32,6 +32,7 @@ def map_figure(layer: Layer, size_inches: float = 8.0, dpi: int = 150) -> Figure
         low=low,
         high=high,
         is_log=thinned.is_log,
+        zero="0",
         colours=COLOURS[thinned.kind],
         size_inches=size_inches,
         dpi=dpi,

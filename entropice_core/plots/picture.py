@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from entropice_core.plots.layer import COLOURS, Layer, coarsen
 from entropice_core.plots.view import View, pixel_cells, pixel_land, whole_view
+from entropice_core.prediction.maps import ZERO
 
 SEA, LAND, NO_VALUE, COAST, EDGE = "#eef3f7", "#dedbd5", "#b3aea6", "#5f6f7c", "#ffffff"
 OUTSIDE = "#f2f2f2"
@@ -106,13 +107,15 @@ def norm_of(layer: Layer) -> Normalize:
 
 
 def cell_colours(layer: Layer) -> NDArray[np.uint8]:
-    """Give the colour of each cell: (n, 3) uint8; grey where there is no value."""
+    """Give the colour of each cell: (n, 3) uint8; grey without a value, pale at 0 where colours are logarithmic."""
     known = np.isfinite(layer.values)
     low = layer.limits()[0]
     values = np.where(known, layer.values, low)
     scaled = norm_of(layer)(np.maximum(values, low) if layer.is_log else values)
     rgb = colormaps[COLOURS[layer.kind]](np.asarray(scaled, dtype=float))[:, :3]
     filled: NDArray[np.uint8] = np.where(known[:, None], np.round(rgb * 255).astype(np.uint8), _rgb8(NO_VALUE))
+    if layer.is_log:
+        filled[known & (layer.values <= 0)] = _rgb8(ZERO)
     return filled
 
 

@@ -1,5 +1,6 @@
 """The picture that answers: which variables tell, and is that stable?"""
 
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 
 BLUE, GREY, DARK = "#2a6f97", "#8d99ae", "#333333"
 COLOURS = ("#2a6f97", "#d17a22", "#4f772d", "#8a4f7d", "#9a8c1d", "#7a5c3e")
-MOST = 20
+MOST, ACROSS = 20, 2
 
 
 def proxies(report: dict[str, Any], title: str) -> Figure:
@@ -19,28 +20,30 @@ def proxies(report: dict[str, Any], title: str) -> Figure:
     ----------
     report : what ``proxies.json`` holds
     """
-    measures = report["measures"]
+    measures = dict(sorted(report["measures"].items(), key=lambda item: not item[0].startswith("permutation")))
     n = min(MOST, len(report["source_of"]))
     sources = list(dict.fromkeys(report["source_of"].values()))
     colour = {source: COLOURS[i % len(COLOURS)] for i, source in enumerate(sources)}
-    height = 1.7 + 0.17 * n + 0.22 * len(sources)
-    figure = Figure(figsize=(1.0 + 4.1 * len(measures), height + 0.8), dpi=130, layout="constrained")
+    across = min(len(measures), ACROSS)
+    down = -(-len(measures) // across)
+    heights = [*[0.17 * n + 1.1] * down, max(0.22 * len(sources) + 0.7, 1.9)]
+    figure = Figure(figsize=(1.0 + 4.1 * across, sum(heights) + 0.5), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, len(measures), height_ratios=[0.17 * n + 0.7, 0.22 * len(sources) + 0.7])
-    for column, (measure, described) in enumerate(measures.items()):
-        axes = figure.add_subplot(grid[0, column])
+    grid = figure.add_gridspec(down + 1, across, height_ratios=heights)
+    for at, (measure, described) in enumerate(measures.items()):
+        axes = figure.add_subplot(grid[at // across, at % across])
         rows = described["features"][:n]
         _bars(axes, rows, [colour[report["source_of"][row["name"]]] for row in rows])
         axes.set_title(f"{_title(measure)}\n{_wrapped(described['verdict'])}", fontsize=7, loc="left")
         axes.set_xlabel(_unit(measure), fontsize=7)
-    axes = figure.add_subplot(grid[1, 0])
+    axes = figure.add_subplot(grid[down, 0])
     rows = report["sources"]["features"]
     _bars(axes, rows, [colour[row["name"]] for row in rows])
     axes.set_xlabel("whole source shuffled within blocks: increase of log loss (nat)", fontsize=7)
-    if len(measures) > 1:
-        note = figure.add_subplot(grid[1, 1:])
+    if across > 1:
+        note = figure.add_subplot(grid[down, 1:])
         note.set_axis_off()
-        note.text(0.0, 0.95, _notes(report), fontsize=7, va="top", linespacing=1.5)
+        note.text(0.0, 0.98, _notes(report), fontsize=6.5, va="top", linespacing=1.4)
     figure.suptitle(f"{title}: which variables tell, and is that stable?", fontsize=9, x=0.01, ha="left")
     return figure
 
@@ -63,7 +66,7 @@ def _bars(axes: Axes, rows: list[dict[str, Any]], colours: list[str]) -> None:
 
 def _notes(report: dict[str, Any]) -> str:
     lines = [
-        f"{report['folds']} held-out folds x {report['seeds']} seeds; bars: mean of all fits; black lines: spread over",
+        f"{report['folds']} held-out folds x {report['seeds']} seeds; bars: mean of all fits; black lines: spread over "
         "folds (places), red lines: over seeds (chance); grey at the right: best and worst rank among all fits.",
         "Colours are sources. Values were shuffled within blocks, in held-out cells.",
     ]
@@ -74,7 +77,7 @@ def _notes(report: dict[str, Any]) -> str:
     if report["constant_in_blocks"]:
         names = ", ".join(report["constant_in_blocks"][:4])
         lines.append(f"{len(report['constant_in_blocks'])} vary only between blocks and cannot be judged so: {names}")
-    return "\n".join(lines)
+    return "\n".join(fill(line, 68, subsequent_indent="  ") for line in lines)
 
 
 def _wrapped(verdict: str) -> str:

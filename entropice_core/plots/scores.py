@@ -4,6 +4,7 @@ Each takes arrays and gives a small labelled figure. Scores are always those of 
 """
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,7 @@ def importance(
     axes.barh(np.arange(order.size), mean[order], xerr=spread[order], color=BLUE, ecolor=GREY, height=0.7, capsize=1.5)
     axes.set_yticks(np.arange(order.size), [plain_text(names[i]) for i in order], fontsize=6.5)
     axes.axvline(0, color=DARK, linewidth=0.6)
-    axes.set_xlabel(label)
+    axes.set_xlabel(fill(plain_text(label), 70))
     return figure
 
 
@@ -221,7 +222,7 @@ def intervals(names: Sequence[str], groups: Mapping[str, tuple[Float64, Float64]
 
     Parameters
     ----------
-    groups : name of the group -> mean and spread, (names,) each; NaN is left out
+    groups : name of the group -> mean (names,) and spread: (names,), or below and above (2, names); NaN is left out
     """
     figure, axes = new_figure(6.4, 1.1 + 0.24 * len(names) + 0.1 * len(groups), title)
     places = np.arange(len(names))[::-1]

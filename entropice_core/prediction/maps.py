@@ -22,6 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ from entropice_core.grids.base import Grid
 from entropice_core.prediction.graticule import EQUAL_AREA, draw_graticule, turn
 
 VERSION = "3"
-OCEAN, LAND, UNOBSERVED, COAST = "#eef3f7", "#dedbd5", "#b3aea6", "#9fb0bd"
+OCEAN, LAND, UNOBSERVED, COAST, ZERO = "#eef3f7", "#dedbd5", "#b3aea6", "#9fb0bd", "#fbf3dc"
 OUTSIDE = "#f2f2f2"
 HATCH = "//////"
 ABOVE, BELOW = 0.62, 1.18  # inches; below stand the label, the colour bar, and the lines of the footer
@@ -40,7 +41,11 @@ FOOTER_LINES = 5
 
 @dataclass(frozen=True)
 class MapStyle:
-    """What a map says around the cells."""
+    """What a map says around the cells.
+
+    ``zero`` : words for values of 0 where colours are logarithmic, which then have a pale colour of their own; without
+    words they have the lowest colour.
+    """
 
     title: str
     label: str
@@ -49,6 +54,7 @@ class MapStyle:
     low: float | None = None
     high: float | None = None
     is_log: bool = False
+    zero: str = ""
     colours: str = "viridis"
     size_inches: float = 8.0
     dpi: int = 150
@@ -212,10 +218,15 @@ def _cells(
     if not known.any():
         axes.text(0.5, 0.5, "no cell has a value", transform=axes.transAxes, ha="center", color="#444444")
         return
-    drawn = [ring for ring, k in zip(rings, known, strict=True) if k]
     norm = _norm(values[known], style)
+    none = known & (values <= 0) if style.is_log and style.zero else np.zeros_like(known)
+    if none.any():
+        pale = [ring for ring, n in zip(rings, none, strict=True) if n]
+        axes.add_collection(PolyCollection(pale, facecolor=ZERO, edgecolor="#d9cfae", linewidth=0.2, zorder=2))
+    shown = known & ~none
+    drawn = [ring for ring, k in zip(rings, shown, strict=True) if k]
     collection = PolyCollection(
-        drawn, array=values[known], cmap=style.colours, norm=norm, edgecolor="face", linewidth=0.15, zorder=2
+        drawn, array=values[shown], cmap=style.colours, norm=norm, edgecolor="face", linewidth=0.15, zorder=2
     )
     axes.add_collection(collection)
     height = figure.get_figheight()
@@ -227,6 +238,16 @@ def _cells(
     if nothing:
         figure.text(0.66, (BAR + 0.05) / height, "■", color=UNOBSERVED, fontsize=11, va="center")
         figure.text(0.685, (BAR + 0.05) / height, f"no value ({len(nothing):,} cells)", fontsize=8, va="center")
+    if none.any():
+        _key(figure, (BAR - 0.14) / height, ZERO, f"{style.zero} ({int(none.sum()):,} cells)")
+
+
+def _key(figure: Figure, y: float, colour: str, words: str) -> None:
+    """Name a colour that is not on the bar, right of it; ``y`` is a share of the height."""
+    square = Line2D([0.667], [y], marker="s", markersize=6, color=colour, markeredgecolor="#8a8a8a", linestyle="")
+    square.set_markeredgewidth(0.4)
+    figure.add_artist(square)
+    figure.text(0.685, y, words, fontsize=8, va="center")
 
 
 def _hatch(figure: Figure, axes: Axes, rings: list[NDArray[np.float64]], outside: NDArray[np.bool_]) -> None:

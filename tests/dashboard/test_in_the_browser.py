@@ -42,6 +42,18 @@ def test_every_page_opens_without_an_error_in_the_console_and_asks_no_other_mach
     tour(site)
 
 
+def test_the_first_page_asks_for_a_few_scripts_only(site: Served) -> None:
+    """Those of maps, of Streamlit's tables and of coloured program text are six megabytes, which take seconds."""
+    asked: list[str] = []
+    site.page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    page = site.show("Overview")
+    assert page.get_by_role("cell", name="labels.squares").is_visible()  # a table that is read aloud
+    assert any(name.startswith("StreamlitMarkdown") for name in asked)
+    slow = ("PlotlyChart", "DataFrame", "arrowFormatUtils", "StreamlitSyntaxHighlighter")
+    assert not [name for name in asked if name.startswith(slow)]
+    site.no_problem()
+
+
 def middle_of_the_map(site: Served) -> tuple[float, float]:
     box = site.page.locator(".js-plotly-plot .nsewdrag").first.bounding_box()
     return box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5

@@ -1,5 +1,7 @@
 """Every page as Streamlit runs it: on a whole store, an empty one, half of one, a damaged one, and without MLflow."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,26 @@ def test_every_page_shows_the_published_half_of_a_store_and_writes_nothing(built
     app = run(built, monkeypatch, page)
     assert not app.error, app.error[0].value
     assert built.files() == before
+
+
+def test_the_first_page_needs_nothing_that_draws(built) -> None:
+    """A reader would wait for what it imports."""
+    program = (
+        "import sys\n"
+        "from entropice_core.config import Settings, load_study\n"
+        "from entropice_core.dashboard import app, overview, serve\n"
+        "from entropice_core.dashboard.library import Library\n"
+        "from entropice_core.dashboard.views import overview as page\n"
+        "assert set(serve.FIRST_PAGE) <= set(sys.modules)\n"
+        "settings = Settings.from_environment()\n"
+        "found = overview.entries(Library(load_study(settings.study), settings))\n"
+        "assert page._matrix(found).count('●') > 10\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=built.environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    slow = {"matplotlib", "pandas", "pyarrow", "xarray", "zarr", "geopandas", "scipy", "sklearn", "mlflow", "rasterio"}
+    assert not slow & set(done.stdout.split())
 
 
 @pytest.mark.parametrize("part", PARTS)

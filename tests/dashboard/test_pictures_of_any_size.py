@@ -17,6 +17,7 @@ from entropice_core.plots.layer import Layer, coarsen, thin
 from entropice_core.plots.maps import difference, difference_map, geoparquet, map_figure
 from entropice_core.plots.picture import NO_VALUE, OUTSIDE, cell_colours, draw_picture
 from entropice_core.plots.view import PROJECTIONS, pixel_cells, pixel_land, pixel_lonlat, scaled, whole_view, zoom
+from entropice_core.prediction.maps import ZERO
 
 
 def layer_of(
@@ -77,6 +78,47 @@ def test_cells_without_a_value_are_grey_and_those_outside_are_striped() -> None:
     changed = (plain != striped).any(axis=2).mean() / np.isin(pixel_cells(view, layer.grid), layer.cell_ids).mean()
     assert 0.15 < changed < 0.3  # two of eight pixels
     assert int(OUTSIDE[1:3], 16) > 200
+
+
+def test_cells_that_were_looked_at_without_a_find_are_not_coloured_as_the_lowest_find() -> None:
+    layer = layer_of()
+    values = np.where(np.arange(layer.values.size) % 3 == 0, 0.0, 10.0 ** (layer.values - 6))
+    found = replace(layer, values=values, is_log=True)
+    pale = np.array([int(ZERO[i : i + 2], 16) for i in (1, 3, 5)])
+    is_pale = (cell_colours(found) == pale).all(axis=1)
+    assert np.array_equal(is_pale, values == 0)
+    figure, _ = interactive_map(found, whole_view(*layer.grid.centers(layer.cell_ids), columns=100))
+    count = f"{int((values == 0).sum()):,} cells"
+    assert any(f"0, {count}" in str(note.text) for note in figure.layout.annotations)
+    still = map_figure(found, size_inches=4, dpi=50)
+    assert f"0 ({count})" in [text.get_text() for text in still.texts]
+    arrays = (cells.get_array() for cells in still.axes[0].collections)
+    drawn = [values for values in arrays if values is not None and values.size > 1]  # the coast has one
+    assert sum(part.size for part in drawn) == int((values > 0).sum())
+
+
+def test_of_a_ranking_the_first_are_bright_as_on_the_published_picture() -> None:
+    layer = layer_of(kind="rank", low=0.0, high=1.0)
+    share = (layer.values - layer.values.min()) / np.ptp(layer.values)
+    brightness = cell_colours(replace(layer, values=share)).astype(float).sum(axis=1)
+    assert brightness[share.argmin()] > 500 > 250 > brightness[share.argmax()]
+
+
+def test_the_colour_bar_and_the_words_are_above_the_map_and_do_not_overlap() -> None:
+    layer = layer_of()
+    figure, _ = interactive_map(layer, whole_view(*layer.grid.centers(layer.cell_ids), columns=100))
+    bars = [trace.marker.colorbar for trace in figure.data if trace.marker.showscale]
+    assert [bar.orientation for bar in bars] == ["h"] and bars[0].yanchor == "bottom"
+    words, room = figure.layout.title, figure.layout.margin.t
+    assert words.yref == "paper" and room > words.pad.b > 11 + 20  # the bar and its ticks
+
+
+def test_licences_are_folded_below_the_map_and_not_cut() -> None:
+    credits = "Predictors: " + "; ".join(f"source {i} with a long title (CC-BY-4.0)" for i in range(9)) + "."
+    layer = layer_of(footer=("digest", credits))
+    figure, _ = interactive_map(layer, whole_view(*layer.grid.centers(layer.cell_ids), columns=100))
+    below = [str(note.text) for note in figure.layout.annotations if note.yref == "paper"]
+    assert credits in " ".join(below) and len(below) >= 4 and figure.layout.margin.b >= 13 * len(below)
 
 
 def test_small_cells_are_joined_to_parents_and_the_picture_says_so() -> None:

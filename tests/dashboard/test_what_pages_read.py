@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,9 @@ import pytest
 
 from entropice_core.dashboard import explain, layers, overview, pictures, scores, tracking
 from entropice_core.dashboard.library import Library, parse_place, position_of
+from entropice_core.dashboard.views import training
 from entropice_core.errors import ConfigError, MissingPartitionError, StoreError
+from entropice_core.plots.distributions import series
 from entropice_core.plots.files import figure_bytes
 from entropice_core.plots.multiples import maps_side_by_side
 from entropice_core.storage.partition import Partition
@@ -52,13 +55,27 @@ def test_each_partition_is_published_or_missing_and_the_other_grid_is_what_comes
     found = overview.entries(library)
     by_grid = {e.partition.grid: e.state for e in found if e.dataset == "cells"}
     assert by_grid == {"h3-3": overview.PUBLISHED, "healpix-6": overview.MISSING}
-    table = overview.matrix(found)
-    row = table[(table["dataset"] == "labels.squares") & (table["grid"] == HERE)].iloc[0]
-    assert row["2019"] == "● published" and row["all years"] == ""
+    grids, rows = overview.matrix(found)
+    assert grids == ["h3-3", "healpix-6", overview.NO_GRID]
+    row = next(row for row in rows if row.dataset == "labels.squares")
+    assert row.fields == {
+        HERE: ((overview.PUBLISHED, "2018–2019"),),
+        "healpix-6": ((overview.MISSING, "2018–2019"),),
+        overview.NO_GRID: (),
+    }
+    ranking = next(row for row in rows if row.dataset == "priority.logistic_regression")
+    assert ranking.fields[HERE] == ((overview.PUBLISHED, "2019"), (overview.MISSING, "2018"))
     steps = overview.next_steps(library, found)
-    assert "missing" in steps[0].sentence and "--grid healpix-6" in steps[0].command
-    assert overview.totals(found).set_index("dataset").loc["cells", "MB"] > 0
-    assert overview.latest(found, most=3)["published"].is_monotonic_decreasing
+    assert "missing, the first is cells healpix-6/all" in steps[0].sentence
+    assert steps[0].command.startswith("entropice run --study ")  # many: one command for all of them
+    one = [e for e in found if e.state == overview.PUBLISHED or e.dataset == "cells"]
+    assert "--grid healpix-6" in overview.next_steps(library, one)[0].command
+    assert next(row for row in rows if row.dataset == "cells").size == sum(
+        e.size for e in found if e.dataset == "cells"
+    )
+    times = [entry.created for entry in overview.latest(found, most=3)]
+    assert len(times) == 3 and times == sorted(times, reverse=True) and times[0] == max(e.created for e in found)
+    assert len(overview.listed(found)) == len(found)
 
 
 def test_an_empty_store_is_told_with_the_one_command_that_fills_it(empty) -> None:
@@ -197,6 +214,27 @@ def test_a_cell_has_a_series_over_all_its_years(library) -> None:
     assert years == [2018, 2019] and np.isfinite(values).all() and values[0] != values[1]
 
 
+@pytest.mark.nightly
+def test_the_series_of_a_cell_over_forty_years_is_that_which_was_published(built, tmp_path) -> None:
+    place = built.copy(tmp_path)
+    library = place.library()
+    found = library.open("features.climate", Partition(HERE, 2018)).load()
+    recipe = library.manifest("features.climate", Partition(HERE, 2018)).recipe
+    for year in range(1980, 2018):
+        grown = found.copy(deep=True)
+        grown["features"] = found["features"] + np.float32(year - 2018)
+        library.store.publish("features.climate", Partition(HERE, year), grown, recipe)
+    cell = int(found["cell_ids"].values[7])
+    begun = time.process_time()
+    years, values = explain.series_of_cell(place.library(), "climate", HERE, "warmth_mean", cell)
+    assert time.process_time() - begun < 5.0  # the first time, every byte compared with its checksums
+    assert years == list(range(1980, 2020)) and np.isfinite(values).all()
+    first = float(found["features"].values[7, found["feature"].values.tolist().index("warmth_mean")])
+    assert np.allclose(values[:39], first + np.arange(-38, 1), atol=1e-4)
+    figure = series(years, {"cell": values}, "warmth [degC]", "40 years")
+    assert 8 <= len(figure.axes[0].get_xticks()) <= 14  # years that can be read
+
+
 @pytest.mark.parametrize(
     ("text", "is_known"),
     [
@@ -211,6 +249,51 @@ def test_a_cell_has_a_series_over_all_its_years(library) -> None:
 def test_a_cell_is_named_by_its_id_or_by_a_place(library, text: str, is_known: bool) -> None:
     assert (parse_place(text, library.grid(HERE)) is not None) == is_known
     assert position_of(np.array([3, 5], dtype=np.uint64), 4) is None
+
+
+def trained(model: str, grid: str, **spatial: object) -> scores.Trained:
+    return scores.Trained("tiny", model, grid, "0" * 64, "", {"spatial": {"summary": spatial}})
+
+
+def test_the_best_model_is_that_of_the_grid_or_of_most_grids(library, monkeypatch) -> None:
+    losses = {("a", "h3-3"): 0.5, ("b", "h3-3"): 0.4, ("a", "h3-4"): 0.1, ("b", "h3-4"): 0.2, ("a", "h3-5"): 0.9,
+              ("b", "h3-5"): 0.8}  # fmt: skip
+    models = [trained(model, grid, log_loss={"mean": loss}) for (model, grid), loss in losses.items()]
+    monkeypatch.setattr(scores, "trained_models", lambda _: models)
+    assert scores.best_model(library, ["a", "b"]) == "b"  # not a, whose loss on h3-4 is the lowest of all
+    assert scores.best_model(library, ["a", "b"], "h3-4") == "a"
+    assert scores.best_model(library, ["c"], "h3-4") == "c"
+
+
+def test_an_interval_that_would_leave_the_range_of_a_score_is_cut_at_one_end_only() -> None:
+    each = trained("a", "h3-3", roc_auc={"mean": 0.95, "sd": 0.1, "n_folds_defined": 5})
+    row = scores.leaderboard([each], "roc_auc").iloc[0]
+    half = scores.half_width(0.1, 5, 0.0)
+    assert row["95 % high"] == 1.0 and row["95 % low"] == pytest.approx(0.95 - half)
+    below, above = training.spread(scores.leaderboard([each], "roc_auc"), "roc_auc")
+    assert (below[0], above[0]) == pytest.approx((half, 0.05))
+
+
+def test_regions_are_listed_from_west_to_east() -> None:
+    names = ["-120 to -90 E", "0 to 30 E", "120 to 150 E", "30 to 60 E", "-30 to 0 E"]
+    table = scores.region_table({"regions": {name: {"n": 5, "prevalence": 0.2} for name in names}})
+    assert table["region"].tolist() == ["-120 to -90 E", "-30 to 0 E", "0 to 30 E", "30 to 60 E", "120 to 150 E"]
+
+
+def test_no_word_of_a_figure_is_cut_off(library) -> None:
+    figures = {
+        "importance": pictures.importance(library, "logistic_regression", HERE),
+        "proxies": pictures.proxies(library, "logistic_regression", HERE),
+        "land": pictures.saved_land(library, "logistic_regression", Partition(HERE, YEAR)),
+    }
+    for name, figure in figures.items():
+        figure.canvas.draw()
+        whole = figure.bbox
+        words = [text for axes in figure.axes for text in (axes.xaxis.label, axes.yaxis.label, *axes.texts)]
+        words += [title for axes in figure.axes for title in (axes.title, axes._left_title)]
+        for text in words:
+            box = text.get_window_extent()
+            assert not text.get_text() or (box.x0 >= whole.x0 - 1 and box.x1 <= whole.x1 + 1), (name, text.get_text())
 
 
 def test_a_gain_curve_is_drawn_for_the_ranking_and_its_ids_are_those_of_the_cells(library) -> None:

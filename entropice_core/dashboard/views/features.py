@@ -5,21 +5,19 @@ import pandas as pd
 import streamlit as st
 
 from entropice_core.dashboard.explain import series_of_cell
-from entropice_core.dashboard.layers import feature_layer
+from entropice_core.dashboard.layers import feature_layer, named_month
 from entropice_core.dashboard.library import Library, cell_text
 from entropice_core.dashboard.widgets import (
     choose,
     choose_grid,
     choose_projection,
     choose_year,
-    explain_missing,
     find_cell,
-    plain,
-    say,
     show_figure,
     show_map,
     show_table,
 )
+from entropice_core.dashboard.words import explain_missing, plain, say
 from entropice_core.plots.distributions import (
     by_class,
     cluster_features,
@@ -36,7 +34,7 @@ MOST_ROWS = 20_000
 
 def show(library: Library) -> None:
     """Show one variable on a map, its distribution by class, correlated features, and the series of a cell."""
-    places = st.columns(5)
+    places = st.columns([4, 3, 3, 6, 4])  # a source that is the same for all years leaves the third empty
     with places[0]:
         source = choose("Source", list(library.study.sources), "source")
     dataset, config = f"features.{source}", library.study.sources[source]
@@ -50,7 +48,9 @@ def show(library: Library) -> None:
         return
     found = library.open(dataset, Partition(grid, year))
     with places[3]:
-        feature = choose("Variable", found["feature"].values.astype(str).tolist(), f"feature {source}")
+        names, what = (found[part].values.astype(str).tolist() for part in ("feature", "long_name"))
+        months = {name: named_month(name, words) for name, words in zip(names, what, strict=True)}
+        feature = choose("Variable", names, f"feature {source}", show=months.__getitem__)
     with places[4]:
         projection = choose_projection()
     licence = config.licence or "licence not stated in the study"

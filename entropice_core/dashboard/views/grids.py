@@ -41,7 +41,7 @@ def _counts(library: Library) -> pd.DataFrame:
             {
                 "grid": grid,
                 "cells": area.size,
-                "left out": str(counts.get("rejected", {})),
+                "left out": ", ".join(f"{n:,}: {why}" for why, n in counts.get("rejected", {}).items()),
                 "mean area [km2]": round(float(area.mean()), 2),
                 "smallest [km2]": round(float(area.min()), 2),
                 "largest [km2]": round(float(area.max()), 2),

@@ -12,14 +12,11 @@ from entropice_core.dashboard.widgets import (
     choose_projection,
     choose_year,
     columns_for,
-    explain_missing,
-    plain,
-    readable,
-    say,
     show_figure,
     show_map,
     show_table,
 )
+from entropice_core.dashboard.words import explain_missing, plain, readable, say
 from entropice_core.labels.report import REASONS
 from entropice_core.plots.distributions import bars, histogram, series
 from entropice_core.plots.multiples import maps_side_by_side
@@ -85,9 +82,9 @@ def _years(library: Library, inventory: str, grid: str) -> None:
     for place, (name, words) in zip(columns_for(len(SUMMARY)), SUMMARY.items(), strict=True):
         with place:
             values = pd.to_numeric(table[name]).to_numpy(dtype=float)
-            figure = series(table["year"].tolist(), {inventory: values}, words, f"{inventory}, {grid}", from_zero=True)
+            figure = series(table["year"].tolist(), {inventory: values}, words, f"{inventory}, {grid}", True, 5.0)
             show_figure(figure, f"labels_{inventory}_{grid}_{name}", f"{words} over years")
-    show_table(table, f"labels_{inventory}_{grid}_years")
+    show_table(table.rename(columns=SUMMARY), f"labels_{inventory}_{grid}_years")
 
 
 def _compared(library: Library, grid: str) -> None:
@@ -97,7 +94,7 @@ def _compared(library: Library, grid: str) -> None:
     st.subheader("Inventories side by side")
     tables = [year_table(library, name, grid).assign(inventory=name) for name in names]
     together = pd.concat(tables, ignore_index=True)
-    show_table(together[["inventory", "year", *SUMMARY]], f"inventories_{grid}")
+    show_table(together[["inventory", "year", *SUMMARY]].rename(columns=SUMMARY), f"inventories_{grid}")
     show_table(agreement(library, names, grid), f"agreement_{grid}")
 
 
@@ -105,6 +102,8 @@ def _side_by_side(library: Library, grid: str, year: int, variable: str, project
     """Show what each inventory says of one year, in one view and one scale of colours."""
     names = [name for name in library.study.inventories if library.has(f"labels.{name}", Partition(grid, year))]
     shown = [n for n in names if variable in library.open(f"labels.{n}", Partition(grid, year))]
+    if len(library.study.inventories) < 2:
+        return
     if len(shown) < 2:
         say(f"In {year} only one inventory has {readable(variable)} on {grid}: choose another year or variable.")
         return

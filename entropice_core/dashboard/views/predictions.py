@@ -12,14 +12,12 @@ from entropice_core.dashboard.widgets import (
     choose_grid,
     choose_projection,
     choose_year,
-    explain_missing,
     find_cell,
-    plain,
-    readable,
     show_figure,
     show_map,
     show_table,
 )
+from entropice_core.dashboard.words import explain_missing, plain, readable
 from entropice_core.errors import EntropiceError
 from entropice_core.plots.distributions import histogram
 from entropice_core.plots.layer import Layer
@@ -65,7 +63,7 @@ def show(library: Library) -> None:
     if absent := [words for key, words in USUAL.items() if key not in known]:
         st.caption(plain(f"This prediction holds no {', no '.join(absent)}: it was made by an older version."))
     find_cell(compared)
-    figure = histogram(compared.values, compared.label, f"{model}, {grid}, {year}")
+    figure = histogram(compared.values, compared.label, f"{model}, {grid}, {year}", is_log=compared.is_log)
     with st.expander("Distribution"):
         show_figure(figure, f"{name}_histogram", f"Histogram of {compared.label}")
     if chosen is None:
@@ -81,14 +79,16 @@ def _compare(
     if not st.toggle("Difference to another model, grid or year", key="compare"):
         return layer
     places = st.columns(3)
+    others = [m for m in models if m not in (model, "prevalence")]
     with places[0]:
-        other_model = choose("Minus model", models, "other model", model)
+        other_model = choose("Minus model", models, "other model", others[0] if others else model)
     dataset = f"prediction.{other_model}"
     with places[1]:
         other_grid = choose("Minus grid", library.grids(dataset), "other grid", grid)
     years = library.years(dataset, other_grid)
     with places[2]:
-        other_year = choose("Minus year", years, "other year", year)
+        another = [y for y in years if y != year] if (other_model, other_grid) == (model, grid) else [year]
+        other_year = choose("Minus year", years, "other year", another[-1] if another else year)
     if layer.kind == "classes":
         st.info("Classes have no difference: choose another variable.")
         return layer

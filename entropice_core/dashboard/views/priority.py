@@ -1,6 +1,7 @@
 """Where to look next: unobserved cells by the slump area to be expected there, what that saves, and a download."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -15,13 +16,11 @@ from entropice_core.dashboard.widgets import (
     choose_grid,
     choose_projection,
     choose_year,
-    explain_missing,
-    plain,
-    save,
     show_figure,
     show_map,
     show_table,
 )
+from entropice_core.dashboard.words import explain_missing, plain, save
 from entropice_core.storage.partition import Partition
 
 MOST_ROWS = 1000
@@ -64,22 +63,23 @@ def _ranking(library: Library, model: str, partition: Partition, projection: str
         layer = table_layer(
             library, dataset, partition, pictures.ids_of(ranked["cell_id"].tolist(), str(partition.grid)),
             ranked["land_share"].to_numpy(dtype=float),
-            "share of the unobserved land processed before a cell (0 = first)",
+            "share of the unobserved land processed before a cell (0 = first; extrapolations last)",
         )  # fmt: skip
-        show_map(replace(layer, low=0.0, high=1.0), name, projection)
+        show_map(replace(layer, low=0.0, high=1.0, kind="rank"), name, projection)
     _gain(library, model, partition, name)
     if len(ranked):
         table = ranked.drop(columns="geometry").head(MOST_ROWS)
         st.caption(plain(f"The first {len(table):,} of {len(ranked):,} cells."))
         show_table(table.replace([np.inf, -np.inf], np.nan), name)
-    for file, mime in (("priority.parquet", "application/octet-stream"), ("priority.geojson", "application/geo+json")):
-        if (folder / file).is_file():
-            save(
-                f"All cells as {file.rpartition('.')[2]}",
-                (folder / file).read_bytes,
-                f"{name}.{file.rpartition('.')[2]}",
-                mime,
-            )
+    few = library.manifest(dataset, partition).counts.get("in GeoJSON", len(ranked))
+    files = {
+        "priority.parquet": (f"GeoParquet, all {len(ranked):,} cells", "application/octet-stream"),
+        "priority.geojson": (f"GeoJSON, the first {few:,} cells", "application/geo+json"),
+    }
+    with st.container(horizontal=True):
+        for file, (words, mime) in files.items():
+            if (folder / file).is_file():
+                save(words, (folder / file).read_bytes, f"{name}{Path(file).suffix}", mime)
 
 
 def _gain(library: Library, model: str, partition: Partition, name: str) -> None:

@@ -11,16 +11,8 @@ from entropice_core.dashboard import pictures, scores, tracking
 from entropice_core.dashboard.layers import table_layer
 from entropice_core.dashboard.library import Library
 from entropice_core.dashboard.scores import METRICS, Trained
-from entropice_core.dashboard.widgets import (
-    choose,
-    explain_missing,
-    plain,
-    say,
-    show_figure,
-    show_map,
-    show_stored,
-    show_table,
-)
+from entropice_core.dashboard.widgets import choose, show_figure, show_map, show_stored, show_table
+from entropice_core.dashboard.words import explain_missing, plain, readable, say
 from entropice_core.errors import StoreError
 from entropice_core.pipeline.words import score_notes
 from entropice_core.plots import scores as figures
@@ -32,6 +24,12 @@ TRUST_PICTURES = {
     "dissimilarity.png": "Dissimilarity to the training cells, and the edge of the area of applicability",
     "distances.png": "Distances to training cells: folds against the map",
 }
+
+
+BASELINE = (
+    "Cells of all held-out folds are ranked together. The baseline “prevalence” gives all cells of a fold what is "
+    "usual in the others, so that it ranks folds, not cells, and may be worse than any order."
+)
 
 
 def show(library: Library) -> None:
@@ -52,7 +50,7 @@ def show(library: Library) -> None:
     here = [m for m in own if m.grid == grid]
     with second:
         name = choose(
-            "Model", [m.model for m in here], "model", default=scores.best_model(library, [m.model for m in here])
+            "Model", [m.model for m in here], "model", default=scores.best_model(library, [m.model for m in here], grid)
         )
     chosen = next(m for m in here if m.model == name)
     parts = {
@@ -76,8 +74,7 @@ def _leaderboard(library: Library, models: list[Trained]) -> None:
         f"{r.model} · {r.grid}" + (f" · {r.study}" if table["study"].nunique() > 1 else "") for r in table.itertuples()
     ]
     empty = np.full(len(table), np.nan)
-    half = (table["95 % high"] - table[METRICS[metric]]).to_numpy(dtype=float)
-    groups = {"spatial folds, 95 %": (table[METRICS[metric]].to_numpy(dtype=float), half)}
+    groups = {"spatial folds, 95 %": (table[METRICS[metric]].to_numpy(dtype=float), spread(table, metric))}
     for column in ("random folds", "permuted labels"):
         if table[column].notna().any():
             groups[column] = (table[column].to_numpy(dtype=float), empty)
@@ -85,11 +82,18 @@ def _leaderboard(library: Library, models: list[Trained]) -> None:
         figures.intervals(names, groups, library.study.study.title, METRICS[metric]), f"leaderboard_{metric}",
         f"Leaderboard by {METRICS[metric]}",
     )  # fmt: skip
-    show_table(table.round(4), f"leaderboard_{metric}")
+    shown = table if table["study"].nunique() > 1 else table.drop(columns="study")
+    show_table(shown.round(4), f"leaderboard_{metric}")
     _pairs(library)
     with st.expander("How to read these scores"):
         for line in score_notes(library.study):
             st.markdown("- " + plain(line))
+
+
+def spread(table: pd.DataFrame, metric: str) -> np.ndarray:
+    """Give how far intervals reach below and above the mean: (2, rows); an end may be cut where a score cannot be."""
+    mean, low, high = (table[c].to_numpy(dtype=float) for c in (METRICS[metric], "95 % low", "95 % high"))
+    return np.stack([mean - low, high - mean])
 
 
 def _pairs(library: Library) -> None:
@@ -114,6 +118,8 @@ def _curves(library: Library, chosen: Trained, here: list[Trained]) -> None:
         show_figure(figure, f"precision_recall_{grid}", "Precision and recall of all models")
     with right:
         show_figure(pictures.gain(library, models, grid), f"gain_{grid}", "Gain curves of all models")
+        if "prevalence" in models:
+            st.caption(BASELINE)
         names = scores.class_names(chosen.cv)
         threshold = st.slider(
             "Probability from which a cell is called positive", 0.01, 0.99, 0.5, 0.01, key="threshold"
@@ -134,8 +140,9 @@ def _folds(library: Library, chosen: Trained, _: list[Trained]) -> None:
         show_table(regions, f"regions_{chosen.model}_{chosen.grid}")
         value = regions[METRICS["roc_auc"]].to_numpy(dtype=float) if METRICS["roc_auc"] in regions else np.empty(0)
         if value.size:
+            named = zip(regions["region"], regions["rows"], regions["positive"], strict=True)
             figure = figures.intervals(
-                regions["region"].tolist(),
+                [f"{name} ({n:,.0f} rows, {n * share:,.0f} positive)" for name, n, share in named],
                 {"region": (value, np.full(value.size, np.nan))},
                 chosen.name,
                 METRICS["roc_auc"],
@@ -208,7 +215,8 @@ def _proxies(library: Library, chosen: Trained) -> None:
         )
         explain_missing(words, library.command(dataset if known else "proxies", partition))
         return
-    show_stored(library, dataset, partition, {"proxies.png": "Every measure of importance with its stability"})
+    words = "Every measure of importance with its stability"
+    show_figure(pictures.proxies(library, chosen.model, chosen.grid), f"proxies_{chosen.model}_{chosen.grid}", words)
     table = library.read_table(dataset, partition, "proxies.csv")
     if table is not None:
         show_table(table, f"proxies_{chosen.model}_{chosen.grid}")
@@ -231,7 +239,7 @@ def _importance(library: Library, chosen: Trained, _: list[Trained]) -> None:
     label = scores.IMPORTANCE_LABELS.get(measure, measure)
     show_figure(figure, f"importance_{measure}_{chosen.model}_{chosen.grid}", label)
     table = tables[measure]
-    steady = table.assign(stability=(table["mean"] / table["sd_over_folds"]).round(2))
+    steady = table.assign(stability=(table["mean"] / table["sd_over_folds"]).round(2)).rename(columns=readable)
     st.caption("Stability is the mean in units of its spread over folds: below 1 a feature matters in some folds only.")
     show_table(steady, f"importance_{measure}_{chosen.model}_{chosen.grid}")
     _proxies(library, chosen)
