@@ -45,7 +45,18 @@ class Settings(Strict):
     def from_environment(cls, environ: dict[str, str] | None = None) -> "Settings":
         """Read the variables; an ENTROPICE_* name that means nothing is an error, as it is a typo."""
         env = dict(os.environ if environ is None else environ)
-        known = {"HOME", "DATA", "STUDY", "TRACKING_URI", "COMPUTE", "ALERT_URL", "STORE", "DAGSTER_URL", "MEMORY", "CRASH_AT"}
+        known = {
+            "HOME",
+            "DATA",
+            "STUDY",
+            "TRACKING_URI",
+            "COMPUTE",
+            "ALERT_URL",
+            "STORE",
+            "DAGSTER_URL",
+            "MEMORY",
+            "CRASH_AT",
+        }
         known |= {"AUTOGLUON_PYTHON"}  # read by the model, wherever it trains
         for name in env:
             if name.startswith("ENTROPICE_") and name.removeprefix("ENTROPICE_") not in known:
