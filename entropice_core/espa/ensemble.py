@@ -16,12 +16,13 @@ from sklearn.utils import check_random_state
 
 from entropice_core.espa.backend import choose_backend
 from entropice_core.espa.calibration import Calibration, fit_calibration
-from entropice_core.espa.estimator import ESPAInput
+from entropice_core.espa.grid import Plan, Progress, grid_of
 from entropice_core.espa.held_out import FLOOR, smoothed
+from entropice_core.espa.inputs import ESPAInput
 from entropice_core.espa.members import Member, build_predictor, members_of
 from entropice_core.espa.predictor import adjust_probabilities
 from entropice_core.espa.read_outs import WAYS, LogLinear, held_out_ways, log_linear_scores
-from entropice_core.espa.search import Candidate, Grid, Plan, Progress, search, table
+from entropice_core.espa.search import Candidate, search, table
 from entropice_core.espa.splits import held_out_splits
 from entropice_core.espa.training import Jobs, Program, Settings, TrainingRows
 from entropice_core.espa.validation import check_search, check_weights
@@ -169,7 +170,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Search, refit and calibrate on X (T, D), y (T,), row weights (T,) and groups (T,) for the splitter."""
         parameters = self._given_parameters()
-        grid = _grid(parameters)
+        grid = grid_of(parameters)
         check_search(parameters, grid)
         backend = choose_backend(X, self.backend, self.device, self.dtype)
         X, y = self._validate_training(X, y)
@@ -262,17 +263,6 @@ class ESPAEnsemble(ESPASearch):
     """
 
     _when_not_given: ClassVar[dict[str, Any]] = {"n_models": 8, "keep": 0.2, "log_linear": True}
-
-
-def _grid(parameters: dict[str, Any]) -> Grid:
-    names = ("n_clusters", "eps_c", "eps_w", "mi_prior", "scaling", "tau", "alpha")
-    return Grid(**{name: _values(parameters[name]) for name in names})
-
-
-def _values(given: Any) -> tuple[Any, ...]:
-    """Plain Python numbers from a number, a sequence or an array."""
-    values = np.atleast_1d(np.array(given, dtype=object)).tolist()
-    return tuple(value.item() if isinstance(value, np.generic) else value for value in values)
 
 
 def _best_configurations(candidates: list[Candidate], n_models: int) -> list[Candidate]:
