@@ -91,7 +91,10 @@ class Predictor:
         """(R, T, M) probabilities of every member alone, before averaging and calibration."""
         rows = self._rows(X, backend)
         operator = self._operator(rows)
-        parts = [np.stack(list(self._parts(rows, operator, *span))) for span in rows.ranges(self.live.size)]
+        size = self.live.size
+        parts = rows.with_room(
+            lambda: [np.stack(list(self._parts(rows, operator, *span))) for span in rows.ranges(size)]
+        )
         return np.concatenate(parts, axis=1) if parts else np.zeros((len(self.live), 0, len(self.classes)))
 
     def predict(self, X: NDArray[Any], backend: Backend) -> NDArray[Any]:
@@ -107,7 +110,7 @@ class Predictor:
         """(T,) index of the nearest centroid of one member."""
         rows, n_clusters = self._rows(X, backend), self.live.shape[1]
         flat = self._operator(rows)[member * n_clusters : (member + 1) * n_clusters, :]
-        found = [_nearest(rows, flat, *span) for span in rows.ranges(n_clusters)]
+        found = rows.with_room(lambda: [_nearest(rows, flat, *span) for span in rows.ranges(n_clusters)])
         return np.concatenate(found).astype(np.intp)
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
