@@ -25,14 +25,14 @@ from entropice_core.espa.sweep import soften
 Floats = NDArray[np.float64]
 SCHEMA = "espa-predictor-3"
 _FLOATS = ("center", "scale", "metric", "centroids", "class_probabilities", "temperature", "power", "class_bias")
-_ARRAYS = (*_FLOATS, "scores", "decision_weights", "live", "classes")
+_ARRAYS = (*_FLOATS, "scores", "log_linear", "decision_weights", "live", "classes")
 
 
 @dataclass(frozen=True)
 class Predictor:
     """P(m | x) = mean over members of sum_k Gamma_k(x) Lambda_km, sharpened by a power and biased per class.
 
-    Where there are scores, they are mixed instead: softmax over m of sum_k Gamma_k(x) theta_km.
+    Where a member is log-linear, its scores are mixed instead: softmax over m of sum_k Gamma_k(x) theta_km.
 
     Attributes
     ----------
@@ -51,8 +51,10 @@ class Predictor:
         P <- softmax(power log P + class_bias); 1 and 0 change nothing.
     decision_weights : (M,) float64
         What ``predict`` multiplies the probabilities by before it takes the largest: costs of missing a class.
-    scores : (R, K, M) or (0, K, M) float64
-        Log-linear read-out theta (``log_linear.py``); none when probabilities are counted.
+    scores : (R, K, M) float64
+        theta of the log-linear read-out (``log_linear.py``); zeros where probabilities are counted.
+    log_linear : (R,) bool
+        Members that are read by their scores.
     masked : bool
         Whether missing values are left out of the distances (otherwise they are refused by the caller).
     """
@@ -69,11 +71,12 @@ class Predictor:
     class_bias: Floats
     decision_weights: Floats
     scores: Floats
+    log_linear: NDArray[np.bool_]
     masked: bool = False
 
     def mix(self, affiliation: Floats, member: int) -> Floats:
         """(n, M) class probabilities of a member from the affiliations (n, K) of rows to its boxes."""
-        if not len(self.scores):
+        if not self.log_linear[member]:
             blend: Floats = affiliation @ self.class_probabilities[member]
             return blend
         mixed: Floats = np.asarray(softmax(affiliation @ self.scores[member], axis=1))
@@ -228,7 +231,8 @@ def _check_shapes(arrays: dict[str, NDArray[Any]]) -> None:
         "metric": (n_members, n_features),
         "class_probabilities": (n_members, n_clusters, n_classes),
         "live": (n_members, n_clusters),
-        "scores": (n_members if len(arrays["scores"]) else 0, n_clusters, n_classes),
+        "scores": (n_members, n_clusters, n_classes),
+        "log_linear": (n_members,),
         "temperature": (n_members,),
         "power": (1,),
         "class_bias": (n_classes,),
