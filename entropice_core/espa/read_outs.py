@@ -2,8 +2,8 @@
 
 The ways are counting (a mean of class shares) and log-linear tables (``log_linear.py``) at three widths of the
 affiliations and two penalties; the widest are slopes. Fits are the same in all of them, so that trying costs no
-sweeps. Boxes and slopes are wrong in other places, so that the mean of the best of both is tried too (on wine it was better
-than either in nested folds, docs/espa.md).
+sweeps. Boxes and slopes are wrong in other places, so that the mean of the best of both is tried too (better than either
+on wine in nested folds, docs/espa.md).
 What must not be here: training of fits.
 """
 
@@ -130,12 +130,12 @@ def choose_ways(
         surprise = -np.log(np.maximum(adjusted[np.arange(len(codes)), codes], FLOOR))
         return float(weights @ surprise) / float(weights.sum()), found, average
 
-    tried = {(number,): judged((number,)) for number in range(len(ways))}
-    is_slope = [way is not None and way.width >= SLOPE for way in ways]
-    if len(set(is_slope)) == 2:
-        both = tuple(
-            min((c for c in tried if is_slope[c[0]] is kind), key=lambda c: tried[c][0])[0] for kind in (False, True)
-        )
+    single = [judged((number,)) for number in range(len(ways))]
+    tried: dict[tuple[int, ...], tuple[float, Calibration, Floats]] = {(n,): found for n, found in enumerate(single)}
+    slopes = [number for number, way in enumerate(ways) if way is not None and way.width >= SLOPE]
+    boxes = [number for number in range(len(ways)) if number not in slopes]
+    if slopes and boxes:
+        both = tuple(min(kind, key=lambda number: single[number][0]) for kind in (boxes, slopes))
         tried[both] = judged(both)
     best = min(tried, key=lambda chosen: tried[chosen][0])
     _, calibration, average = tried[best]
