@@ -77,10 +77,11 @@ class ESPAClassifier(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore
     n_average : int, default 1
         Number of the restarts with the lowest loss whose probabilities are averaged. 1 keeps one readable set of
         clusters; ``n_init`` gives better probabilities.
-    n_moves : int, default 1
+    n_moves : int, default 0
         Rounds of moves that leave poor optima (``moves.py``): boxes are merged and split, single rows change sides, or
         all boxes are drawn again; accepted only when the loss falls. With one round nearly every restart comes within
-        1 % of the best known loss, at about four times the sweeps; 0 = the published steps alone.
+        1 % of the best known loss, at six to seven times the passes over the rows. Restarts then resemble each other, so that
+        averages of them (``n_average``) gain nothing: moves are for single models.
     max_iter : int, default 200
     tol : float, default 1e-8
         Relative fall of the loss at which a restart has settled.
@@ -153,7 +154,7 @@ class ESPAClassifier(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore
         init: str = "balanced",
         n_init: int = 16,
         n_average: int = 1,
-        n_moves: int = 1,
+        n_moves: int = 0,
         max_iter: int = 200,
         tol: float = 1e-8,
         missing: str = "error",
