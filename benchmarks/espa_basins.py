@@ -5,7 +5,7 @@ Usage::
     python benchmarks/espa_basins.py run|report --cells basins.jsonl
 
 64 restarts (four seeds of 16) per data set and scaling. Missed: the final loss is more than 1 % (0.2 %) of
-max(|best|, eps_w log D) above the best known; the loss may be near zero, so that a share of it alone says nothing. Cost:
+max(|best|, eps_w log D) above the best known; the loss may be near 0, so that a share of it alone says nothing. Cost:
 passes over the rows per restart (sweeps, and every product of all rows with all boxes in moves), and CPU seconds.
 """
 

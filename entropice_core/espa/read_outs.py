@@ -1,9 +1,9 @@
 """How class probabilities are read from averaged fits, and which way held-out rows prefer.
 
 The ways are counting (a mean of class shares) and log-linear tables (``log_linear.py``) at three widths of the
-affiliations and two penalties; the widest are slopes. Fits are the same in all of them, so that trying costs no
-sweeps. Boxes and slopes are wrong in other places, so that the mean of the best of both is tried too (better than either
-on wine in nested folds, docs/espa.md).
+affiliations and two penalties; the widest are slopes. Fits are the same in all of them, so that trying costs no sweeps.
+Boxes and slopes are wrong in other places, so that the mean of the best of both is tried too (better than either on
+wine in nested folds, docs/espa.md).
 What must not be here: training of fits.
 """
 
