@@ -134,8 +134,8 @@ def verdict(scores: dict[str, list[Row]], our: str = OURS) -> list[str]:
     paired, corrected = gap.std(ddof=1) / math.sqrt(n), gap.std(ddof=1) * math.sqrt(1 / n + min(ratio, 1))
     met = "met" if gap.mean() <= error else "not met"
     text = [
-        f"{our}: log-loss {gap.mean():+.4f} against {best}, whose standard error is {error:.4f} (of the paired difference "
-        f"{paired:.4f}, corrected {corrected:.4f}): {met}."
+        f"{our}: log-loss {gap.mean():+.4f} against {best}, whose standard error is {error:.4f} "
+        f"(of the paired difference {paired:.4f}, corrected {corrected:.4f}): {met}."
     ]
     if FOREST in rivals:
         ours, theirs = (float(values(scores[name], "ece").mean()) for name in (our, FOREST))
@@ -186,11 +186,11 @@ def report(cells: Cells) -> str:
 
 HEADER = """# eSPA+ against tuned rivals
 
-Made by `benchmarks/espa_statistics.py report`, {date}. eSPA source {ours}, NumPy {numpy}; {rivals}. One thread of a machine of two
-cores shared with other work (load 8 to 16 while it ran); seconds are CPU seconds of one fit, all tuning included. Spread
-is the standard deviation over the splits. eSPA has its defaults (digits: 40 and 80 boxes, two values each of eps_c and
-eps_w, 4 restarts); rivals are tuned on four inner folds of each training part (`benchmarks/espa_rivals.py`). Not run on
-a GPU.
+Made by `benchmarks/espa_statistics.py report`, {date}. eSPA source {ours}, NumPy {numpy}; {rivals}. One thread of a
+machine of two cores shared with other work (load 15 to 25); seconds are CPU seconds of one fit, all tuning included.
+Spread is the standard deviation over the splits. eSPA has its defaults (digits: 40 and 80 boxes, two values each of
+eps_c and eps_w, 4 restarts); rivals are tuned on four inner folds of each training part (`benchmarks/espa_rivals.py`).
+Not run on a GPU.
 """
 
 

@@ -2,10 +2,11 @@
 
 The map of the room::
 
-    estimator.py            ESPAClassifier, the scikit-learn interface
+    estimator.py, inputs.py ESPAClassifier, the scikit-learn interface; what it shares with the search
     validation.py           checks of its parameters and data, with one sentence per error
     ensemble.py             ESPASearch and ESPAEnsemble: parameters chosen by held-out log-loss, calibrated
     search.py, held_out.py  configurations x folds x restarts as one program; log-loss of held-out rows
+    grid.py                 what a search is asked
     calibration.py          one power and a bias per class; cache.py: finished parts of a search
     predictor.py            fitted numbers -> probabilities; arrays + JSON, no pickles
     reading.py              the methods that tell what was learnt: interpretation.py boxes and explanations,
@@ -18,7 +19,8 @@ The map of the room::
     host_pass.py            the same pass on the host, several times faster
     splits.py, workers.py   rows that are held out; parts of a search in threads or on the workers of a cluster
     read_outs.py            counted or log-linear class tables (log_linear.py), as held-out rows prefer
-    moves.py                moves that leave poor optima; instance_weights.py: row weights that are learnt
+    moves.py, board.py      moves that leave poor optima, and what they gain
+    instance_weights.py     row weights that are learnt
     rows.py, scaling.py     rows as blocks, in memory or memory-mapped; units inside and outside
     seeds.py                k-means++ starts, weighted and balanced over the classes
     mutual_information.py   relevance of single features, for starts and priors

@@ -4,8 +4,11 @@ Only matrix products, arg-minima and elementwise functions of the array API stan
 What must not be here: anything that knows about clusters.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from threading import Lock
+from typing import Any, ClassVar
 
 import array_api_compat
 import array_api_compat.numpy as numpy_namespace
@@ -70,9 +73,57 @@ class Backend:
         device = f"cuda:{self.device.id}" if self.name == "cupy" else str(self.device)
         return _open_again, (self.name, device, self.dtype)
 
+    @contextmanager
+    def full_precision(self) -> Iterator[None]:
+        """Products of float32 without TF32, whatever is set; the setting of the process is put back at the end.
+
+        TF32 keeps 10 bits: on data with an offset it sends most rows to other clusters. CuPy uses it only when the
+        environment asks for it (``CUPY_TF32``).
+        """
+        if self.name != "torch" or self.dtype != "float32":
+            yield
+            return
+        with _FullPrecision():
+            yield
+
     def describe(self) -> str:
         """Name, device and type in one phrase, for logs and reports."""
         return f"{self.name} on {self.device}, {self.dtype}"
+
+
+class _FullPrecision:
+    """PyTorch's setting for TF32 belongs to the whole process: the first thread that comes turns it off, the last that
+    goes puts it back.
+    """
+
+    _lock: ClassVar[Lock] = Lock()
+    _inside: ClassVar[int] = 0
+    _before: ClassVar[Any] = None
+
+    def __enter__(self) -> None:
+        kind = type(self)
+        with kind._lock:
+            if kind._inside == 0:
+                kind._before = _set_precision(None)
+            kind._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        kind = type(self)
+        with kind._lock:
+            kind._inside -= 1
+            if kind._inside == 0:
+                _set_precision(kind._before)
+
+
+def _set_precision(value: Any) -> Any:
+    """Set how CUDA multiplies float32 (None: in full precision) and return what was set before."""
+    import torch
+
+    matmul: Any = torch.backends.cuda.matmul
+    name, full = ("fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else ("allow_tf32", False)
+    before = getattr(matmul, name)
+    setattr(matmul, name, full if value is None else value)
+    return before
 
 
 def to_host(array: Array) -> np.ndarray[Any, Any]:

@@ -3,8 +3,7 @@
 What must not be here: the search itself (``search.py``), spatial folds (any splitter with groups is accepted).
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -15,15 +14,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import check_random_state
 
 from entropice_core.espa.backend import choose_backend
-from entropice_core.espa.calibration import Calibration, fit_calibration
-from entropice_core.espa.estimator import ESPAInput
-from entropice_core.espa.held_out import FLOOR, smoothed
-from entropice_core.espa.members import Member, build_predictor, members_of
-from entropice_core.espa.predictor import adjust_probabilities
-from entropice_core.espa.read_outs import WAYS, LogLinear, held_out_ways, log_linear_scores
-from entropice_core.espa.search import Candidate, Grid, Plan, Progress, search, table
+from entropice_core.espa.grid import Plan, Progress, grid_of
+from entropice_core.espa.inputs import ESPAInput
+from entropice_core.espa.members import build_predictor
+from entropice_core.espa.read_outs import WAYS, choose_ways, held_out_ways
+from entropice_core.espa.refit import best_configurations, refit
+from entropice_core.espa.search import Candidate, search, table
 from entropice_core.espa.splits import held_out_splits
-from entropice_core.espa.training import Jobs, Program, Settings, TrainingRows
+from entropice_core.espa.training import Program, Settings, TrainingRows
 from entropice_core.espa.validation import check_search, check_weights
 from entropice_core.espa.workers import open_workers
 
@@ -86,8 +84,8 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         Configurations tried, and run to the end.
     held_out_probabilities_ : (T, M) float64
         Of the averaged configurations before calibration; NaN in rows that were never held out.
-    read_out_ : LogLinear or None
-        How class probabilities are read from the boxes; None: counted.
+    read_out_ : tuple of LogLinear or None
+        How class probabilities are read from the boxes, the ways that are averaged; None: counted.
     calibration_ : Calibration
     n_iter_ : int
         Sweeps of the longest of the final fits.
@@ -169,7 +167,7 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Search, refit and calibrate on X (T, D), y (T,), row weights (T,) and groups (T,) for the splitter."""
         parameters = self._given_parameters()
-        grid = _grid(parameters)
+        grid = grid_of(parameters)
         check_search(parameters, grid)
         backend = choose_backend(X, self.backend, self.device, self.dtype)
         X, y = self._validate_training(X, y)
@@ -185,17 +183,19 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         folder = None if self.folder is None else Path(self.folder)
         with open_workers(program, self.n_jobs, self.client) as workers:
             candidates = search(program, tests, plan, workers=workers, folder=folder, progress=self.progress)
-            chosen = _best_configurations(candidates, plan.n_keep_least)
+            chosen = best_configurations(candidates, plan.n_keep_least)
             ways = WAYS if parameters["log_linear"] else WAYS[:1]
             held = dict(workers.compute(partial(held_out_ways, tests, ways), chosen))
-            kept = np.flatnonzero(weights > 0)
-            self.read_out_ = self._choose_way(program, [held[number] for number in sorted(held)], ways, kept, len(X))
-            refits = dict(workers.compute(partial(_refit, plan, self.read_out_), chosen))
+            sums = [held[number] for number in sorted(held)]
+            read = choose_ways(sums, ways, data.codes, data.weights, calibrate=self.calibrate)
+            refits = dict(workers.compute(partial(refit, plan, read.ways), chosen))
         self._remember(candidates, plan)
         members = [member for number in sorted(refits) for member in refits[number][0]]
         self.n_iter_ = max(sweeps for _, sweeps in refits.values())
-        found = self.calibration_
-        self.predictor_ = build_predictor(program, members, found.power, found.bias)
+        self.read_out_, self.calibration_ = read.ways, read.calibration
+        self.predictor_ = build_predictor(program, members, read.calibration.power, read.calibration.bias)
+        self.held_out_probabilities_ = np.full((len(X), len(data.classes)), np.nan)
+        self.held_out_probabilities_[np.flatnonzero(weights > 0)[read.seen]] = read.held_out
         self.classes_, self.backend_ = data.classes, backend.describe()
         return self
 
@@ -226,33 +226,6 @@ class ESPASearch(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         finished = {candidate.configuration for candidate in candidates if candidate.stage != "screen"}
         self.n_configurations_ = {"tried": len(plan.grid.configurations()), "run to the end": len(finished)}
 
-    def _choose_way(
-        self,
-        program: Program,
-        held: list[tuple[Floats, Integers]],
-        ways: Sequence[LogLinear | None],
-        kept: Integers,
-        n_rows: int,
-    ) -> LogLinear | None:
-        """Average the held-out probabilities of the chosen configurations, calibrate, and keep the best way."""
-        times = held[0][1]
-        seen = times > 0
-        codes, weights = program.data.codes[seen], program.data.weights[seen]
-        best = np.inf
-        for number, way in enumerate(ways):
-            mean = sum(sums[number, seen] for sums, _ in held) / (len(held) * times[seen])[:, None]
-            calibration = Calibration(1.0, np.zeros(mean.shape[1]))
-            if self.calibrate:
-                calibration = fit_calibration(mean, codes, weights)
-            adjusted = adjust_probabilities(mean, calibration.power, calibration.bias)
-            surprise = -np.log(np.maximum(adjusted[np.arange(len(codes)), codes], FLOOR))
-            loss = float(weights @ surprise) / float(weights.sum())
-            if loss < best:
-                best, chosen, self.calibration_ = loss, way, calibration
-                self.held_out_probabilities_ = np.full((n_rows, mean.shape[1]), np.nan)
-                self.held_out_probabilities_[kept[seen]] = mean
-        return chosen
-
 
 class ESPAEnsemble(ESPASearch):
     """ESPASearch that averages several good configurations; better probabilities, less readable.
@@ -262,48 +235,3 @@ class ESPAEnsemble(ESPASearch):
     """
 
     _when_not_given: ClassVar[dict[str, Any]] = {"n_models": 8, "keep": 0.2, "log_linear": True}
-
-
-def _grid(parameters: dict[str, Any]) -> Grid:
-    names = ("n_clusters", "eps_c", "eps_w", "mi_prior", "scaling", "tau", "alpha")
-    return Grid(**{name: _values(parameters[name]) for name in names})
-
-
-def _values(given: Any) -> tuple[Any, ...]:
-    """Plain Python numbers from a number, a sequence or an array."""
-    values = np.atleast_1d(np.array(given, dtype=object)).tolist()
-    return tuple(value.item() if isinstance(value, np.generic) else value for value in values)
-
-
-def _best_configurations(candidates: list[Candidate], n_models: int) -> list[Candidate]:
-    """Best combination of each of the ``n_models`` best configurations that were run to the end."""
-    best: dict[Any, Candidate] = {}
-    for candidate in candidates:
-        if candidate.stage != "screen":
-            best.setdefault(candidate.configuration, candidate)
-    return list(best.values())[:n_models]
-
-
-def _refit(plan: Plan, way: LogLinear | None, program: Program, candidate: Candidate) -> tuple[list[Member], int]:
-    """Fit all rows with the chosen configuration; keep the restarts of lowest loss, and say how long they took."""
-    configuration = candidate.configuration
-    jobs = Jobs.restarts_of_all_rows(
-        configuration.n_clusters,
-        min(plan.grid.alpha),
-        configuration.eps_c,
-        configuration.eps_w,
-        program.settings.n_init,
-        configuration.mi_prior,
-        program.fold(0, configuration.scaling),
-    )
-    result = program.run(jobs, moves=candidate.stage == "moved")
-    best = np.argsort(result.losses, kind="stable")[: plan.n_average]
-    jobs, result = jobs.take(best), result.take(best)
-    readout = program.read(jobs, result)
-    counted = replace(readout, Lambda=smoothed(readout, program, jobs, candidate.alpha))
-    tau, scores = candidate.tau, None
-    if way is not None:
-        tau = way.width
-        scores = log_linear_scores(program, jobs, result, readout, way=way, alpha=candidate.alpha)
-    members = members_of(program, jobs, result, counted, tau, scores)
-    return members, max(len(curve) for curve in result.curves)

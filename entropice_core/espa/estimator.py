@@ -7,20 +7,17 @@ import math
 import warnings
 from typing import Any, Self
 
-import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from entropice_core.espa.backend import Backend, choose_backend, is_foreign, to_host
 from entropice_core.espa.fit import FitResult, Readout
+from entropice_core.espa.inputs import FLOAT_TYPES, ESPAInput
 from entropice_core.espa.members import build_predictor, members_of
-from entropice_core.espa.predictor import Predictor
-from entropice_core.espa.reading import ReadableESPA
 from entropice_core.espa.scaling import Scaling
 from entropice_core.espa.soft_labels import check_soft_labels
 from entropice_core.espa.training import Jobs, Program, Settings, TrainingRows
@@ -28,65 +25,6 @@ from entropice_core.espa.validation import DisagreementWarning, check_finite, ch
 
 Floats = NDArray[np.float64]
 DISAGREEMENT = 0.3  # good fits have 0 to 0.1, permuted labels 0.2 to 0.4, too large an eps_c up to 0.6
-_FLOAT_TYPES = [np.float64, np.float32]
-
-
-class ESPAInput(ReadableESPA):
-    """What the classifier and the search share: checks of their input, prediction, storing."""
-
-    backend: str
-    device: str
-    dtype: str
-    missing: str
-
-    def predict_proba(self, X: Any) -> Any:
-        """(T, M) class probabilities, in the library of X."""
-        return _like(X, self._probabilities(X))
-
-    def predict(self, X: Any) -> Any:
-        """(T,) class labels: the largest probability, times the class weights if there are any."""
-        probabilities = self._probabilities(X)
-        return self.predictor_.decide(probabilities)
-
-    def predict_cluster(self, X: Any) -> NDArray[np.intp]:
-        """(T,) index of the nearest centroid in ``cluster_centers_``."""
-        host, backend = self._validate_new(X)
-        return self.predictor_.nearest_clusters(host, backend)
-
-    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Arrays (no objects) and JSON-able metadata from which ``from_arrays`` rebuilds a predictor."""
-        check_is_fitted(self)
-        return self.predictor_.to_arrays()
-
-    @staticmethod
-    def from_arrays(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> "StoredESPA":
-        """Rebuild something with ``classes_``, ``predict_proba`` and ``predict`` that agrees to the last bit."""
-        return StoredESPA(Predictor.from_arrays(arrays, meta))
-
-    def _validate_training(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        host = to_host(X) if is_foreign(X) else X
-        labels = to_host(y) if is_foreign(y) else y
-        host, labels = validate_data(self, host, labels, dtype=_FLOAT_TYPES, ensure_all_finite=False)
-        check_finite(host, self.missing == "mask", getattr(self, "feature_names_in_", None))
-        check_classification_targets(labels)
-        return host, labels
-
-    def _validate_new(self, X: Any) -> tuple[NDArray[Any], Backend]:
-        check_is_fitted(self)
-        backend = choose_backend(X, self.backend, self.device, self.dtype)
-        host = to_host(X) if is_foreign(X) else X
-        host = validate_data(self, host, dtype=_FLOAT_TYPES, ensure_all_finite=False, reset=False)
-        check_finite(host, self.missing == "mask", getattr(self, "feature_names_in_", None))
-        return host, backend
-
-    def _probabilities(self, X: Any) -> Floats:
-        host, backend = self._validate_new(X)
-        return self.predictor_.predict_proba(host, backend)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()  # type: ignore[misc]
-        tags.input_tags.allow_nan = self.missing == "mask"
-        return tags
 
 
 class ESPAClassifier(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -139,10 +77,11 @@ class ESPAClassifier(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore
     n_average : int, default 1
         Number of the restarts with the lowest loss whose probabilities are averaged. 1 keeps one readable set of
         clusters; ``n_init`` gives better probabilities.
-    n_moves : int, default 1
+    n_moves : int, default 0
         Rounds of moves that leave poor optima (``moves.py``): boxes are merged and split, single rows change sides, or
         all boxes are drawn again; accepted only when the loss falls. With one round nearly every restart comes within
-        1 % of the best known loss, at about four times the sweeps; 0 = the published steps alone.
+        1 % of the best known loss, at six to seven times the passes over the rows. Restarts then resemble each other,
+        so that averages of them (``n_average``) gain nothing: moves are for single models.
     max_iter : int, default 200
     tol : float, default 1e-8
         Relative fall of the loss at which a restart has settled.
@@ -215,7 +154,7 @@ class ESPAClassifier(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore
         init: str = "balanced",
         n_init: int = 16,
         n_average: int = 1,
-        n_moves: int = 1,
+        n_moves: int = 0,
         max_iter: int = 200,
         tol: float = 1e-8,
         missing: str = "error",
@@ -273,7 +212,7 @@ class ESPAClassifier(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore
         parameters = self.get_params(deep=False)
         check_parameters(parameters)
         backend = choose_backend(X, self.backend, self.device, self.dtype)
-        host = validate_data(self, to_host(X) if is_foreign(X) else X, dtype=_FLOAT_TYPES, ensure_all_finite=False)
+        host = validate_data(self, to_host(X) if is_foreign(X) else X, dtype=FLOAT_TYPES, ensure_all_finite=False)
         check_finite(host, self.missing == "mask", getattr(self, "feature_names_in_", None))
         weights = check_weights(sample_weight, len(host))
         targets, names = check_soft_labels(to_host(P) if is_foreign(P) else P, len(host), classes)
@@ -331,24 +270,6 @@ class ESPAClassifier(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore
             warnings.warn(message, DisagreementWarning, stacklevel=4)
 
 
-class StoredESPA:
-    """A classifier rebuilt from arrays: predicts, and cannot be trained."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        self.predictor_ = predictor
-        self.classes_ = predictor.classes
-
-    def predict_proba(self, X: Any) -> Floats:
-        """(T, M) class probabilities of X (T, D) in input units."""
-        X = np.asarray(X)
-        check_finite(X, self.predictor_.masked, None)
-        return self.predictor_.predict_proba(X, choose_backend(X))
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """(T,) class labels."""
-        return self.predictor_.decide(self.predict_proba(X))
-
-
 def _relative(learnt: Floats | None, given: Floats) -> Floats | None:
     """(T,) learnt over given weight of the best restart, mean 1 under the given weights; 0 where nothing was given."""
     if learnt is None:
@@ -367,11 +288,3 @@ def effective_dimension(W: Floats) -> float:
     """
     used = W[W > 0]
     return float(np.exp(-(used * np.log(used)).sum()))
-
-
-def _like(X: Any, host: Floats) -> Any:
-    """Move host numbers to the library and device of X."""
-    if not is_foreign(X):
-        return host
-    namespace = array_api_compat.array_namespace(X)
-    return namespace.asarray(host, device=array_api_compat.device(X))

@@ -99,7 +99,8 @@ def _blend(program: Program, rows: Integers, operator: Array, temperature: Float
 def _affiliations(program: Program, rows: Integers, operator: Array, temperature: Floats) -> Array:
     """(n, B, K) affiliations of rows without labels; temperature (B,), 0 = the nearest cluster only."""
     backend, xp = program.backend, program.backend.xp
-    cost = block_costs(xp, program.rows.gather(rows), operator)
+    with backend.full_precision():
+        cost = block_costs(xp, program.rows.gather(rows), operator)
     soft = np.where(temperature > 0, temperature, 1.0)
     affiliation = soften(xp, cost, backend.numbers(soft))
     if (temperature <= 0).any():

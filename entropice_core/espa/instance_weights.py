@@ -30,7 +30,8 @@ def row_losses(rows: Rows, problem: Problem, operator: Any, W: Floats, *, soft: 
     parts = []
     for start, stop in rows.ranges(operator.shape[0] * operator.shape[1]):
         block = rows.block(start, stop)
-        cost = backend.to_host(block_costs(xp, block, operator)).astype(np.float64)
+        with backend.full_precision():
+            cost = backend.to_host(block_costs(xp, block, operator)).astype(np.float64)
         lowest = cost.min(axis=2)
         if soft:
             raised = np.exp((lowest[:, :, None] - cost) / temperature[None, :, None])

@@ -213,6 +213,6 @@ def _path(predictor: Predictor, x: Floats, hard: Floats, soft: Floats, columns: 
     mean = predictor.member_probabilities(x[None, :], backend).mean(axis=0)
     stages = {"nearest box": hard, "all boxes by affiliation": soft}
     if len(predictor.live) > 1:
-        stages[f"mean of {len(predictor.live)} fits"] = mean[0]
+        stages[f"mean of {len(predictor.live)} members"] = mean[0]
     stages["returned"] = adjust_probabilities(mean, float(predictor.power[0]), predictor.class_bias)[0]
     return pd.DataFrame.from_dict(stages, orient="index", columns=columns)

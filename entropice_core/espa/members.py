@@ -57,7 +57,7 @@ def build_predictor(program: Program, members: Sequence[Member], power: float, c
     def padded(values: Floats) -> Floats:
         return np.pad(values, ((0, K - len(values)), (0, 0)))
 
-    scores = np.array([padded(member.scores) for member in members if member.scores is not None])
+    scores = [np.zeros_like(member.Lambda) if member.scores is None else member.scores for member in members]
     return Predictor(
         classes=data.classes,
         center=program.scaling.center,
@@ -71,5 +71,6 @@ def build_predictor(program: Program, members: Sequence[Member], power: float, c
         class_bias=class_bias,
         decision_weights=class_factors(settings.class_weight, data.classes, fold.frequency),
         masked=settings.missing == "mask",
-        scores=scores if len(scores) else np.zeros((0, K, len(data.classes))),
+        scores=np.stack([padded(own) for own in scores]),
+        log_linear=np.array([member.scores is not None for member in members]),
     )

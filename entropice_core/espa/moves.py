@@ -39,6 +39,7 @@ GROWTH = 3  # rounds in which the two halves of a box settle
 SHIFTS = 24  # passes of single rows at most
 SETTLED = 1e-5  # relative fall of the loss at which single rows stop
 LEAST = 1e-9  # part of the range of the entropy of W that an exchange must gain; less is rounding
+CONSIDERED = 64  # splits that gain most and four times as many mergers that cost least
 TRIED = 10  # exchanges that do not pay, among which one is tried
 HALF = 0.5  # part of eps_c that another class adds to the distance between the two seeds of a split
 
@@ -203,23 +204,23 @@ def _merger_costs(board: Board, totals: Floats, scores: Floats, W: Floats, nothi
 
 def _choose(gain: Floats, cost: Floats, least: float, stream: np.random.Generator) -> list[tuple[int, int, int]]:
     """Disjoint (merged, merged, split) in the order of what they gain; if none gains, one of the best by lot."""
-    boxes = np.arange(len(gain))
-    net = gain[:, None, None] - cost[None]
-    net[boxes, boxes, :] = net[boxes, :, boxes] = -np.inf
+    splits = np.argsort(-gain, kind="stable")[:CONSIDERED]
+    pairs = np.argsort(cost, axis=None, kind="stable")[: 4 * CONSIDERED]
+    first, second = np.unravel_index(pairs, cost.shape)
+    net = gain[splits][:, None] - cost[first, second]
+    net[(splits[:, None] == first) | (splits[:, None] == second)] = -np.inf
     chosen: list[tuple[int, int, int]] = []
-    while True:
-        split, first, second = (int(i) for i in np.unravel_index(net.argmax(), net.shape))
-        if not net[split, first, second] > least:
-            break
-        chosen.append((first, second, split))
-        used = [first, second, split]
-        net[used], net[:, used], net[:, :, used] = -np.inf, -np.inf, -np.inf
+    while net.max() > least:
+        split, pair = np.unravel_index(net.argmax(), net.shape)
+        one = (int(first[pair]), int(second[pair]), int(splits[split]))
+        chosen.append(one)
+        net[np.isin(splits, one)] = -np.inf
+        net[:, np.isin(first, one) | np.isin(second, one)] = -np.inf
     if not chosen:
         order = np.argsort(-net, axis=None, kind="stable")[: min(TRIED, net.size)]
-        place = order[min(int(stream.geometric(0.5)), len(order)) - 1]
-        split, first, second = (int(i) for i in np.unravel_index(place, net.shape))
-        if np.isfinite(net[split, first, second]):
-            chosen.append((first, second, split))
+        split, pair = np.unravel_index(order[min(int(stream.geometric(0.5)), len(order)) - 1], net.shape)
+        if np.isfinite(net[split, pair]):
+            chosen.append((int(first[pair]), int(second[pair]), int(splits[split])))
     return chosen
 
 

@@ -25,14 +25,14 @@ from entropice_core.espa.sweep import soften
 Floats = NDArray[np.float64]
 SCHEMA = "espa-predictor-3"
 _FLOATS = ("center", "scale", "metric", "centroids", "class_probabilities", "temperature", "power", "class_bias")
-_ARRAYS = (*_FLOATS, "scores", "decision_weights", "live", "classes")
+_ARRAYS = (*_FLOATS, "scores", "log_linear", "decision_weights", "live", "classes")
 
 
 @dataclass(frozen=True)
 class Predictor:
     """P(m | x) = mean over members of sum_k Gamma_k(x) Lambda_km, sharpened by a power and biased per class.
 
-    Where there are scores, they are mixed instead: softmax over m of sum_k Gamma_k(x) theta_km.
+    Where a member is log-linear, its scores are mixed instead: softmax over m of sum_k Gamma_k(x) theta_km.
 
     Attributes
     ----------
@@ -51,8 +51,10 @@ class Predictor:
         P <- softmax(power log P + class_bias); 1 and 0 change nothing.
     decision_weights : (M,) float64
         What ``predict`` multiplies the probabilities by before it takes the largest: costs of missing a class.
-    scores : (R, K, M) or (0, K, M) float64
-        Log-linear read-out theta (``log_linear.py``); none when probabilities are counted.
+    scores : (R, K, M) float64
+        theta of the log-linear read-out (``log_linear.py``); zeros where probabilities are counted.
+    log_linear : (R,) bool
+        Members that are read by their scores.
     masked : bool
         Whether missing values are left out of the distances (otherwise they are refused by the caller).
     """
@@ -69,11 +71,12 @@ class Predictor:
     class_bias: Floats
     decision_weights: Floats
     scores: Floats
+    log_linear: NDArray[np.bool_]
     masked: bool = False
 
     def mix(self, affiliation: Floats, member: int) -> Floats:
         """(n, M) class probabilities of a member from the affiliations (n, K) of rows to its boxes."""
-        if not len(self.scores):
+        if not self.log_linear[member]:
             blend: Floats = affiliation @ self.class_probabilities[member]
             return blend
         mixed: Floats = np.asarray(softmax(affiliation @ self.scores[member], axis=1))
@@ -91,7 +94,10 @@ class Predictor:
         """(R, T, M) probabilities of every member alone, before averaging and calibration."""
         rows = self._rows(X, backend)
         operator = self._operator(rows)
-        parts = [np.stack(list(self._parts(rows, operator, *span))) for span in rows.ranges(self.live.size)]
+        size = self.live.size
+        parts = rows.with_room(
+            lambda: [np.stack(list(self._parts(rows, operator, *span))) for span in rows.ranges(size)]
+        )
         return np.concatenate(parts, axis=1) if parts else np.zeros((len(self.live), 0, len(self.classes)))
 
     def predict(self, X: NDArray[Any], backend: Backend) -> NDArray[Any]:
@@ -107,7 +113,7 @@ class Predictor:
         """(T,) index of the nearest centroid of one member."""
         rows, n_clusters = self._rows(X, backend), self.live.shape[1]
         flat = self._operator(rows)[member * n_clusters : (member + 1) * n_clusters, :]
-        found = [_nearest(rows, flat, *span) for span in rows.ranges(n_clusters)]
+        found = rows.with_room(lambda: [_nearest(rows, flat, *span) for span in rows.ranges(n_clusters)])
         return np.concatenate(found).astype(np.intp)
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -225,7 +231,8 @@ def _check_shapes(arrays: dict[str, NDArray[Any]]) -> None:
         "metric": (n_members, n_features),
         "class_probabilities": (n_members, n_clusters, n_classes),
         "live": (n_members, n_clusters),
-        "scores": (n_members if len(arrays["scores"]) else 0, n_clusters, n_classes),
+        "scores": (n_members, n_clusters, n_classes),
+        "log_linear": (n_members,),
         "temperature": (n_members,),
         "power": (1,),
         "class_bias": (n_classes,),

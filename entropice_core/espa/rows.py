@@ -132,7 +132,8 @@ class Rows:
         """Do something block by block; when the device has no room, do it again with blocks of half the size."""
         while True:
             try:
-                return action()
+                with self.backend.full_precision():
+                    return action()
             except self.backend.out_of_memory:
                 if self._shrunk >= SMALLEST_SHARE:
                     raise

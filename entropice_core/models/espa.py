@@ -44,8 +44,7 @@ def param_names() -> list[str]:
 
 def _learner(params: Mapping[str, Any], seed: int) -> Callable[[Float64, Int64, Float64 | None], EspaRule]:
     def learn(prepared: Float64, y: Int64, sample_weight: Float64 | None) -> EspaRule:
-        # a study fits thousands of times, and averages hide what moves repair; a study may ask for them
-        model = ESPAClassifier(**{"n_moves": 0, **params}, random_state=seed)
+        model = ESPAClassifier(**params, random_state=seed)
         with warnings.catch_warnings():  # a search tries many settings; the share is kept with the model instead
             warnings.simplefilter("ignore", DisagreementWarning)
             model.fit(prepared, y, sample_weight)

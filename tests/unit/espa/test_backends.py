@@ -1,13 +1,16 @@
 """NumPy, PyTorch and a strict array-API library give the same partitions; blocks, files and threads change nothing."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_wine
 from threadpoolctl import threadpool_limits
 
+import entropice_core.espa
 from entropice_core.errors import ConfigError
 from entropice_core.espa import ESPAClassifier, ESPASearch
 from entropice_core.espa.backend import choose_backend
@@ -219,3 +222,40 @@ def test_a_device_without_room_gets_smaller_blocks_and_it_is_said(cancer, monkey
     room = 100
     with pytest.warns(ResourceWarning), pytest.raises(torch.OutOfMemoryError):
         ESPAClassifier(6, random_state=0, backend="torch", device="cpu").fit(X, y)
+
+
+@pytest.mark.torch
+def test_tf32_is_off_while_single_precision_is_multiplied_and_put_back_after(cancer, monkeypatch) -> None:
+    torch = pytest.importorskip("torch")
+    setting = torch.backends.cuda.matmul
+    seen, product = [], torch.matmul
+
+    def watched(first, second):
+        if first.dtype == torch.float32:
+            seen.append(setting.fp32_precision)
+        return product(first, second)
+
+    monkeypatch.setattr("array_api_compat.torch.matmul", watched)
+    before = setting.fp32_precision
+    try:
+        setting.fp32_precision = "tf32"
+        options = {"n_clusters": (4,), "eps_c": (0.3,), "eps_w": (0.5,), "n_init": 2, "n_moves": 0, "cv": 2}
+        model = ESPASearch(**options, backend="torch", device="cpu", dtype="float32", random_state=0).fit(*cancer)
+        model.predict_proba(cancer[0])
+        assert setting.fp32_precision == "tf32"
+    finally:
+        setting.fp32_precision = before
+    assert seen
+    assert set(seen) == {"ieee"}
+
+
+def test_only_functions_of_the_array_api_standard_are_called() -> None:
+    """CuPy cannot be run here; what it is asked for must at least exist, also on lines that no test reaches."""
+    strict = pytest.importorskip("array_api_strict")
+    used = set()
+    for file in Path(entropice_core.espa.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "xp":
+                used.add(node.attr)
+    assert {"matmul", "argmin", "take"} <= used
+    assert sorted(name for name in used if not hasattr(strict, name)) == []

@@ -272,3 +272,33 @@ def test_what_cannot_be_searched_is_said(cancer, change, error, message) -> None
 def test_a_class_of_one_row_cannot_be_held_out() -> None:
     with pytest.raises(TrainingError, match="Class 2 has only 1 sample"):
         small().fit(np.arange(12.0).reshape(6, 2), [0, 0, 0, 1, 1, 2])
+
+
+def test_scalings_share_the_rows_and_each_fits_what_it_fits_alone() -> None:
+    X, y = load_wine(return_X_y=True)
+    test = np.arange(0, len(y), 3)
+    train = np.setdiff1d(np.arange(len(y)), test)
+    rules = {"n_init": 8, "n_moves": 2, "tol": 1e-8, "random_state": 0}
+    one = {"eps_c": 0.3, "eps_w": 0.3, "mi_prior": 0.0, "tau": 0.2, "alpha": 1.0}
+    scalings = ("standard", "minmax", "none")
+    search = ESPASearch((3,), **one, **rules, scaling=scalings, keep=1.0, n_average=1, cv=[(train, test)]).fit(X, y)
+    found = search.results_["scaling"][search.results_["stage"] == "moved"]
+    assert sorted(found) == sorted(scalings)
+    for name in scalings:
+        alone = ESPAClassifier(3, **one, **rules, scaling=name).fit(X[train], y[train])
+        row = (search.results_["stage"] == "moved") & (search.results_["scaling"] == name)
+        expected = log_loss(y[test], alone.predict_proba(X[test]))
+        # other draws, but the best of eight moved restarts is the same
+        assert search.results_["log_loss"][row][0] == pytest.approx(expected, abs=1e-6)
+    chosen = ESPASearch((3,), **one, **rules, scaling=("none", "standard"), keep=1.0, cv=3).fit(X, y)
+    assert chosen.best_params_["scaling"] == "standard"
+    assert chosen.score(X, y) > 0.9
+    with pytest.raises(ConfigError, match="did you mean 'minmax'"):
+        ESPASearch(scaling=("standard", "minmx")).fit(X, y)
+
+
+def test_a_common_factor_of_all_features_changes_nothing_without_scaling() -> None:
+    X, y = load_wine(return_X_y=True)
+    first, second = (ESPAClassifier(3, scaling="none", random_state=0).fit(factor * X, y) for factor in (1.0, 1024.0))
+    np.testing.assert_allclose(first.feature_weights_, second.feature_weights_, atol=1e-12)
+    np.testing.assert_allclose(first.predict_proba(X), second.predict_proba(1024.0 * X), atol=1e-9)

@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from entropice_core.errors import ConfigError, EntropiceError, SchemaError, TrainingError
 from entropice_core.espa import ESPAClassifier, Predictor
-from entropice_core.espa.estimator import StoredESPA
+from entropice_core.espa.inputs import StoredESPA
 
 VARIANTS = [
     ESPAClassifier(),
