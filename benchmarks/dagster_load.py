@@ -229,9 +229,9 @@ def write(table: Table, years: int, load: float) -> None:
     head = [
         f"# Dagster with {len(GRIDS)} grids x {years} years of every asset",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, Dagster {dg.__version__}, SQLite on a disk",
-        f"in memory, Chromium, a shared machine of {os.cpu_count()} cores, **load {load:.1f} first, {end:.1f} last**:",
-        "walls are several times those of an idle machine. A page has come when each kind of its questions",
+        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, Dagster {dg.__version__}, SQLite in",
+        f"memory, Chromium, a shared machine of {os.cpu_count()} cores, **load {load:.1f} at the start, {end:.1f} at",
+        "the end**: walls are several times those of an idle machine. A page has come when each kind of its questions",
         "to GraphQL was answered once; opened twice, by a browser without a cache. Written by",
         "`TMPDIR=/dev/shm python benchmarks/dagster_load.py`.",
         "",

@@ -73,7 +73,7 @@ PARTS = {
     "candidates": Part(4, "candidates of the search", "assumed"),
     "run": Part(13.2, "s of processor a run of Dagster", "benchmarks/scaling.md"),
     "partition": Part(0.63, "s of processor a partition in a run", "benchmarks/scaling.md"),
-    "event": Part(53, "kB a partition in Dagster's database", "benchmarks/dagster_load.md"),
+    "event": Part(50, "kB a partition in Dagster's database", "benchmarks/dagster_load.md"),
 }
 
 
