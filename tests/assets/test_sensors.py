@@ -84,6 +84,7 @@ def test_what_the_command_line_published_is_reported_once_with_its_digest_and_pi
     built: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sensors, "SETTLED_SECONDS", 0)
+    monkeypatch.setattr(sensors, "LOOKING_SECONDS", 600)  # a busy machine takes long for a picture
     defs = built.defs()
     sensor = defs.resolve_sensor_def("published_elsewhere")
     with dg.instance_for_test() as instance:
@@ -113,6 +114,7 @@ def test_what_the_command_line_published_is_reported_once_with_its_digest_and_pi
 def ticks(built: Tiny, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Let ``published_elsewhere`` look again and again, each look from where the one before ended."""
     monkeypatch.setattr(sensors, "SETTLED_SECONDS", 0)
+    monkeypatch.setattr(sensors, "LOOKING_SECONDS", 600)  # a busy machine takes long for a picture
     defs = built.defs()
     sensor = defs.resolve_sensor_def("published_elsewhere")
     with dg.instance_for_test() as instance:

@@ -36,6 +36,7 @@ def test_what_one_replaced_the_other_hears_of_and_the_version_before_is_still_th
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sensors, "SETTLED_SECONDS", 0)
+    monkeypatch.setattr(sensors, "LOOKING_SECONDS", 600)
     with dg.DagsterInstance.ephemeral() as one, dg.instance_for_test() as two:
         assert Runner(tiny.defs(), two).run("cells", partition="h3-3").success
         before = version(two)
