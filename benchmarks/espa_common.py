@@ -12,11 +12,12 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sklearn
+import xgboost
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
@@ -155,7 +156,7 @@ def espa_version() -> str:
 
 def rival_version() -> str:
     """Versions of the libraries of the rivals."""
-    return f"scikit-learn {version('scikit-learn')}, XGBoost {version('xgboost')}"
+    return f"scikit-learn {sklearn.__version__}, XGBoost {xgboost.__version__}"
 
 
 def compare(models: dict[str, Model], splits: list[Split]) -> dict[str, list[Row]]:

@@ -163,12 +163,12 @@ def rates(scores: dict[str, list[Row]]) -> list[str]:
 
 def report(cells: Cells) -> str:
     """Markdown of the finished cells."""
-    parts = []
+    parts, absent = [], []
     for table in all_tables():
         found = {name: cells.column(table, name) for name in table.models}
         scores = {name: rows for name, rows in found.items() if rows}
         if not scores:
-            parts.append(f"### {table.title}\n\nNot run.")
+            absent.append(f"- {table.title}")
             continue
         notes = []
         if OURS in scores:
@@ -181,6 +181,9 @@ def report(cells: Cells) -> str:
         if partial:
             notes.append(f"Not run or not finished: {', '.join(partial)}.")
         parts.append(f"### {table.title}\n\n{markdown(scores, table.columns)}\n\n" + "\n".join(f"- {n}" for n in notes))
+    if absent:
+        told = "Figures of 2026-11-22, with the rivals of wine and breast_cancer on the same folds: `espa_earlier.md`."
+        parts.append("### Not run with this source\n\n" + "\n".join(absent) + f"\n\n{told}")
     return "\n\n".join(parts)
 
 

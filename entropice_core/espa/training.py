@@ -193,11 +193,14 @@ class Program:
     def _pool(self, part: int) -> Pool:
         data, weights = self.data, self.backend.to_host(self.rows.weights)[part]
         some = at_most(np.flatnonzero(weights > 0), SEED_ROWS, np.random.RandomState(self._move_seed % 2**31))
-        x = self.scaling.inside(data.X[some])
-        order = canonical_order(x, data.codes[some])
-        rows = SeedRows(x[order], data.codes[some][order], weights[some][order], len(data.classes))
+        order = canonical_order(self.scaling.inside(data.X[some]), data.codes[some])
         augmented = self.backend.to_host(self.rows.gather(some[order])).astype(np.float64, copy=False)
-        return Pool(some[order], rows, augmented, rows.weights / rows.weights.sum())
+        # equal rows are one row of their joint weight, so that copies and weights remain the same thing
+        first = np.flatnonzero(np.append(True, (augmented[1:] != augmented[:-1]).any(axis=1)))
+        joint = np.add.reduceat(weights[some][order], first)
+        kept = some[order][first]
+        rows = SeedRows(self.scaling.inside(data.X[kept]), data.codes[kept], joint, len(data.classes))
+        return Pool(kept, rows, augmented[first], joint / joint.sum())
 
     def read(self, jobs: Jobs, result: FitResult) -> Readout:
         """Count the classes of the clusters again."""
