@@ -149,6 +149,8 @@ def test_unbiased_counts_and_predictions_are_golden(name: str, backend_name: str
             power=np.ones(1),
             class_bias=np.zeros(2),
             decision_weights=np.ones(2),
+            scores=np.zeros_like(readout.Lambda),
+            log_linear=np.zeros(1, dtype=bool),
         )
         found = predictor.predict_proba(np.array(GOLDEN["X_new"]), case.backend)
         np.testing.assert_allclose(found, golden[key], rtol=0, atol=TOLERANCE)
