@@ -131,7 +131,14 @@ def test_the_search_gives_the_held_out_losses_of_a_loop_of_plain_fits(benchmark,
     data = TrainingRows.select(X, y, np.ones(len(y)))
     starts = Program(data, shared, np.random.RandomState(0), choose_backend(X), [train for train, _ in splits])
     expected = benchmark.loop(X, y, starts, splits)
-    options = {"n_init": n_init, "n_average": benchmark.N_AVERAGE, "tol": tol, "keep": 1.0, "n_moves": 0, "scaling": "standard"}
+    options = {
+        "n_init": n_init,
+        "n_average": benchmark.N_AVERAGE,
+        "tol": tol,
+        "keep": 1.0,
+        "n_moves": 0,
+        "scaling": "standard",
+    }
     table = ESPASearch(**grid, **options, cv=splits, random_state=0).fit(X, y).results_
     names = ("n_clusters", "eps_c", "eps_w", "tau", "alpha")
     keys = list(zip(*(table[name].tolist() for name in names), strict=True))
