@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from entropice_core.errors import StoreError
-from entropice_core.training import tracking
 from entropice_core.training.nested_cv import fit_final
 from entropice_core.training.persist import Feature, save_model
 from entropice_core.training.tracking import (
@@ -24,6 +23,7 @@ from entropice_core.training.tracking import (
     record_map,
     record_once,
 )
+from entropice_core.training.tracking import server as tracking
 from tests.servers.tracking import free_port, postgres_program, postgresql, tracking_server
 
 FEATURES = [Feature("warmth", "K d"), Feature("slope", "degree"), Feature("noise", "1"), Feature("ripple", "1")]
