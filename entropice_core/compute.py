@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from multiprocessing import get_context
 from types import ModuleType
@@ -71,11 +72,17 @@ class Compute:
         An exception of the function is raised where its result would have come; what has not begun is not started.
         For processes and Dask, the function and its items must be picklable: functions of a module, plain arguments.
         """
+        with self.workers_ready() as spread:
+            yield from spread(function, items)
+
+    @contextmanager
+    def workers_ready(self) -> Iterator[Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]]:
+        """Give ``map`` with workers that stay: a fresh process takes seconds to import what it needs."""
         if self.kind == "serial":
-            yield from map(function, items)
+            yield map
             return
         with self._executor() as (executor, workers):
-            yield from _in_order(executor, workers, function, items)
+            yield partial(_in_order, executor, workers)
 
     @contextmanager
     def _executor(self) -> Iterator[tuple[Executor, int]]:

@@ -1,6 +1,7 @@
 """Build independent partitions side by side: in processes of this machine, or on the workers of a Dask cluster.
 
-The partitions of one product never need each other, so product follows product and their partitions spread out. Each
+Neither the partitions of one product need each other nor products that follow each other without using each other
+(labels and features, all models, all maps): such a stretch of the list spreads out, then comes the next one. Each
 worker calls the same ``materialize`` as everybody, so the digests are those of a serial run. With ``serial`` and
 ``threads`` partitions follow each other (threads are for the tiles and chunks inside a step: libraries that draw
 pictures are not safe in threads).
@@ -8,14 +9,13 @@ pictures are not safe in threads).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 from entropice_core.compute import Compute
 from entropice_core.config import Settings, Study
 from entropice_core.errors import ConfigError
 from entropice_core.pipeline.product import Context, Product
-from entropice_core.pipeline.run import Graph, materialize
+from entropice_core.pipeline.run import Graph, materialize, recipe_of
 from entropice_core.storage.partition import Partition
 
 Task = tuple[Product, Partition]
@@ -52,12 +52,32 @@ def bring_up_to_date(context: Context, graph: Graph, todo: Sequence[Task], force
             yield _done(context, graph, product, partition, force)
         return
     _ = context.data_root  # a generated Arctic is written once, here, and not by every worker
-    for dataset, tasks in groupby(todo, key=lambda task: task[0].dataset):
-        jobs = [Job(context.study, context.settings, dataset, partition, force) for _, partition in tasks]
-        if len(jobs) == 1:
-            yield _done(context, graph, graph[dataset], jobs[0].partition, force)
-        else:
-            yield from compute.map(build_one, jobs)
+    with compute.workers_ready() as spread:
+        for stretch in stretches(todo):
+            away = [n for n, task in enumerate(stretch) if force or not _is_current(context, graph, *task)]
+            away = away if len(away) > 1 else []
+            sent = [(stretch[n][0].dataset, stretch[n][1]) for n in away]
+            results = spread(build_one, [Job(context.study, context.settings, *each, force) for each in sent])
+            for number, task in enumerate(stretch):
+                yield next(results) if number in away else _done(context, graph, *task, force)
+
+
+def _is_current(context: Context, graph: Graph, product: Product, partition: Partition) -> bool:
+    """Look before work is sent away: where nothing is to be done no worker needs to start."""
+    return context.store.is_current(product.dataset, partition, recipe_of(context, graph, product, partition))
+
+
+def stretches(todo: Sequence[Task]) -> Iterator[list[Task]]:
+    """Cut the list into stretches in which no product needs another one of the stretch."""
+    stretch: list[Task] = []
+    for task in todo:
+        inside = {product.dataset for product, _ in stretch}
+        if inside & set(task[0].needs):
+            yield stretch
+            stretch = []
+        stretch.append(task)
+    if stretch:
+        yield stretch
 
 
 def build_one(job: Job) -> Done:
