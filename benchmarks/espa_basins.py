@@ -26,7 +26,7 @@ from entropice_core.espa.backend import choose_backend
 from entropice_core.espa.board import Board
 from entropice_core.espa.training import Jobs, Program, Settings, TrainingRows
 
-ROUNDS, SEEDS = (0, 1, 3), 4
+ROUNDS, SEEDS = (0, 1, 2, 3), 4
 PASSES = [0]
 
 

@@ -64,11 +64,11 @@ def worms_tables() -> list[Table]:
 def real_tables() -> list[Table]:
     """Two small tables and one of ten classes."""
     found = []
-    for name, load in (("wine", load_wine), ("breast_cancer", load_breast_cancer)):
+    for name, load, repeats in (("wine", load_wine, 5), ("breast_cancer", load_breast_cancer, 2)):
         X, y = load(return_X_y=True)
         models = {"eSPA search": lambda seed: ESPASearch(random_state=seed), OURS: ensemble(), **RIVALS}
-        title = f"{name}, {len(X)} rows, {X.shape[1]} features; 2 x 5 outer folds"
-        found.append(Table(title, lambda X=X, y=y: outer(X, y, 2), 10, models))
+        title = f"{name}, {len(X)} rows, {X.shape[1]} features; {repeats} x 5 outer folds"
+        found.append(Table(title, lambda X=X, y=y, r=repeats: outer(X, y, r), 5 * repeats, models))
     X, y = load_digits(return_X_y=True)
     models = {OURS: ensemble(n_clusters=(40, 80), eps_c=(0.3, 1.0), eps_w=(0.5, 1.5), n_init=4), **RIVALS}
     found.append(Table(f"digits, {len(X)} rows, 64 features; 5 outer folds", lambda: outer(X, y, 1), 5, models))

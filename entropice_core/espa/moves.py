@@ -1,7 +1,7 @@
 """Moves that leave a poor optimum of the closed-form steps.
 
 A run of closed-form steps ends in the basin of its seeds: on small tables nearly every restart ends more than 1 % above
-the best loss. Three kinds of moves are tried, and a fit keeps what has the lower loss, so that the loss never rises:
+the best loss. Four kinds of moves are tried, and a fit keeps what has the lower loss, so that the loss never rises:
 
 * redraw: all boxes again from k-means++ under the feature weights of the best restart of the same configuration and
   fold; it cures restarts whose W chose the wrong features;
@@ -9,6 +9,7 @@ the best loss. Three kinds of moves are tried, and a fit keeps what has the lowe
   costs and a split gains follows from sums over boxes, labels included, W held; one split of every box is grown at the
   price of a few sweeps, and all disjoint exchanges that pay are made at once. When none pays, one of the ten least bad
   is tried;
+* crossing: boxes of two restarts of the same configuration and fold are matched and mixed (``crossing.py``);
 * shift: single rows change their box while the sums of both boxes follow (Hartigan 1975). With few rows per box this
   leaves many optima in which every row is already at its nearest centre (Telgarsky and Vattani 2010).
 
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropice_core.espa.board import HOST, Board, Pool, Settled, host_problem, own_box
+from entropice_core.espa.crossing import cross_fits
 from entropice_core.espa.fit import FitResult, loss_floor, run_fits
 from entropice_core.espa.rows import Rows
 from entropice_core.espa.seeds import pick_seeds
@@ -41,6 +43,7 @@ SETTLED = 1e-5  # relative fall of the loss at which single rows stop
 LEAST = 1e-9  # part of the range of the entropy of W that an exchange must gain; less is rounding
 CONSIDERED = 64  # splits that gain most and four times as many mergers that cost least
 TRIED = 10  # exchanges that do not pay, among which one is tried
+CROSSINGS = 2  # as many passes as one redraw; docs/espa.md has what each leaves
 HALF = 0.5  # part of eps_c that another class adds to the distance between the two seeds of a split
 
 
@@ -74,14 +77,25 @@ class Mover:
     soft: bool
 
     def improve(self, result: FitResult, n_rounds: int) -> FitResult:
-        """Redraw and shift, then ``n_rounds`` times an exchange and another redraw, each with shifts."""
+        """Redraw and shift, then ``n_rounds`` times an exchange and two crossings, each with shifts.
+
+        Where no fit has another one to cross with, another redraw takes the place of the crossings.
+        """
         if result.live.shape[1] == 1:
             return result
         result = self._shifted(keep_better(result, self._run(self._redrawn(result))))
+        has_others = bool(np.bincount(self.group).max() > 1)
+        kinds = [self._exchanged, *([self._crossed] * CROSSINGS if has_others else [self._redrawn])]
         for _ in range(n_rounds):
-            result = keep_better(result, self._shifted(self._run(self._on_boards(result, exchange_boxes))))
-            result = keep_better(result, self._shifted(self._run(self._redrawn(result))))
+            for move in kinds:
+                result = keep_better(result, self._shifted(self._run(move(result))))
         return result
+
+    def _exchanged(self, result: FitResult) -> FitResult:
+        return self._on_boards(result, exchange_boxes)
+
+    def _crossed(self, result: FitResult) -> FitResult:
+        return cross_fits(result, self.group, self.rows.backend.to_host(self.problem.metric), self.streams)
 
     def _run(self, start: FitResult) -> FitResult:
         parameters = start.parameters(self.rows.backend)

@@ -132,10 +132,10 @@ def test_a_tracking_server_that_is_down_costs_no_result_and_is_told_later(finish
     place, _ = finished
     copy = Workplace(tmp_path, place.data, place.study)
     shutil.copytree(place.home / "store", copy.home / "store")
-    done = copy.entropice("run", "-s", str(place.study), ENTROPICE_TRACKING_URI="http://127.0.0.1:9")
+    done = copy.entropice("build", "model", "-s", str(place.study), ENTROPICE_TRACKING_URI="http://127.0.0.1:9")
     assert done.returncode == 0, done.stderr
     assert "the next run records it" in done.stdout
-    again = copy.entropice("run", "-s", str(place.study))
+    again = copy.entropice("build", "model", "-s", str(place.study))
     assert again.returncode == 0
     assert "the next run records it" not in again.stdout
     assert (copy.home / "mlflow.db").stat().st_size > 0
@@ -222,7 +222,8 @@ def test_gc_keeps_what_is_current_and_what_tracking_refers_to(finished, tmp_path
     before = copy.digests()
     tiny_toml(tmp_path / "tiny.toml", {"n_clusters = 10, eps_c = 1.0": "n_clusters = 10, eps_c = 0.5"})
     changed = Workplace(tmp_path, place.data, tmp_path / "tiny.toml")
-    changed.run()
+    done = changed.entropice("build", "model.espa", "-s", str(changed.study))
+    assert done.returncode == 0, done.stderr
     assert changed.digests()["model.espa/h3-3/all"] != before["model.espa/h3-3/all"]
     assert changed.entropice("gc", "--grace-hours", "0", "-s", str(changed.study)).returncode == 0
     models = {path.name[2:14] for path in (changed.home / "store/tiny/model.espa/h3-3/all").glob("v-*")}
