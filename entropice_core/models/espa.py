@@ -19,7 +19,7 @@ from entropice_core.espa.validation import DisagreementWarning, check_parameters
 from entropice_core.models.base import Arrays, Float64, Int64, Predictor
 from entropice_core.models.preprocess import PreparedClassifier, pack, unpack
 
-VERSION = "3"
+VERSION = "4"
 OURS = ("random_state", "missing")  # decided here, not in a study
 
 
