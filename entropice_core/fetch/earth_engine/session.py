@@ -8,6 +8,7 @@ sentence that says what to do. The client keeps its connection in module variabl
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ def connect(endpoint: str, project: str | None, patience: Patience, credentials:
     except ImportError as error:
         raise ConfigError("Earth Engine's client is not installed: pip install 'entropice[fetch]'.") from error
     with _LOCK:
-        wanted = endpoint, project, os.environ.get("GOOGLE_CLOUD_PROJECT"), credentials or _named_key()
+        wanted = endpoint, project, os.environ.get("GOOGLE_CLOUD_PROJECT"), credentials or _account()
         if _CONNECTED.get("wanted") == wanted and ee.data.is_initialized():  # connecting takes a second
             return EarthEngine(endpoint, _CONNECTED["charged"], patience)
         held = credentials or _patiently("Earth Engine (credentials)", read_credentials, patience)
@@ -116,14 +117,20 @@ def connect(endpoint: str, project: str | None, patience: Patience, credentials:
     return EarthEngine(endpoint, charged, patience)
 
 
-def _named_key() -> tuple[str, float]:
-    """The key file that the environment names, and when it was changed."""
+def _account() -> list[tuple[str, float]]:
+    """The files that may hold credentials, and when each was changed."""
+    import ee
+
     named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
-    return named, Path(named).stat().st_mtime if named and Path(named).is_file() else 0.0
+    files = [named, ee.oauth.get_credentials_path()]
+    return [(file, Path(file).stat().st_mtime if file and Path(file).is_file() else 0.0) for file in files]
 
 
 def read_credentials() -> Any:
-    """Credentials of this machine: a service account's key file, else those of ``earthengine authenticate``, else ADC.
+    """Credentials of this machine; whether they are still valid, their first use tells.
+
+    In this order: the file that ``GOOGLE_APPLICATION_CREDENTIALS`` names (a service account's key, or what gcloud
+    wrote), what ``earthengine authenticate`` left, Google's application default credentials.
 
     Raises
     ------
@@ -131,19 +138,47 @@ def read_credentials() -> Any:
         When there are none, or they cannot be read.
     """
     import ee
+    from google.oauth2.credentials import Credentials
 
     named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
-    if named:
-        kind = _kind_of(Path(named))
-        if kind == "service_account":
-            try:
-                return ee.ServiceAccountCredentials(None, key_file=named)
-            except ValueError as error:
-                raise ConfigError(f"The key file {named} is no key of a service account ({error}): {_HOW}.") from error
+    if named and _kind_of(Path(named)) == "service_account":
+        try:
+            return ee.ServiceAccountCredentials(None, key_file=named)
+        except ValueError as error:
+            raise ConfigError(f"The key file {named} is no key of a service account ({error}): {_HOW}.") from error
+    left = _left_by_authenticate()
+    held = Credentials(None, **left) if left.get("refresh_token") and not named else _application_default()
+    project = left.get("quota_project_id") or held.quota_project_id or ee.oauth.get_appdefault_project()
+    return held.with_quota_project(project) if project else held
+
+
+def _left_by_authenticate() -> dict[str, Any]:
+    """What ``earthengine authenticate`` and ``earthengine set_project`` wrote; empty when they were not run."""
+    import ee
+
     try:
-        return ee.data.get_persistent_credentials()
-    except ee.EEException as error:
-        raise ConfigError(f"There are no valid credentials for Earth Engine on this machine: {_HOW}.") from error
+        return dict(ee.oauth.get_credentials_arguments())
+    except OSError:
+        return {}
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"{ee.oauth.get_credentials_path()} cannot be read ({type(error).__name__}): remove it and {_HOW}."
+        ) from error
+
+
+def _application_default() -> Any:
+    """Google's application default credentials: of the named file, of gcloud, or of a machine in Google's cloud."""
+    import google.auth
+    from ee.oauth import SCOPES
+    from google.auth.exceptions import DefaultCredentialsError
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*(No project ID|quota project).*")  # the project is looked for elsewhere
+        try:
+            return google.auth.default(default_scopes=SCOPES)[0]
+        except DefaultCredentialsError as error:
+            said = " ".join(str(error).split())[:300]
+            raise ConfigError(f"There are no credentials for Earth Engine on this machine ({said}): {_HOW}.") from error
 
 
 def _kind_of(path: Path) -> str:

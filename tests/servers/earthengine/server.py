@@ -56,6 +56,8 @@ class EarthEngineServer:
     page: int = 1000
     tokens: set[str] | None = None
     give_token: bool = True
+    refresh_tokens: set[str] = field(default_factory=set)
+    charged: set[str | None] = field(default_factory=set)
     compute_s: float = 0.0
     calls: list[str] = field(default_factory=list)
     cells: list[int] = field(default_factory=list)
@@ -108,6 +110,7 @@ class EarthEngineServer:
         if path.endswith("/algorithms"):
             return self._send(request, 200, _shipped("algorithms.json"))
         with self._lock:
+            self.charged.add(request.headers.get("x-goog-user-project"))
             self.calls.append(f"{path.rsplit('/', 1)[-1]} of {path.split('/')[3]}")
             self._now += 1
             self.most_at_once = max(self.most_at_once, self._now)
@@ -157,7 +160,12 @@ class EarthEngineServer:
         if not self.give_token:
             said = {"error": "invalid_grant", "error_description": "Token has been expired or revoked."}
             return self._send(request, 400, said)
-        assert form["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"] and form["assertion"]
+        if form["grant_type"] == ["refresh_token"]:
+            if form["refresh_token"][0] not in self.refresh_tokens:
+                return self._send(request, 400, {"error": "invalid_grant", "error_description": "Bad Request"})
+            assert form["client_id"] and form["client_secret"]
+        else:
+            assert form["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"] and form["assertion"]
         token = f"token-{len(self.calls)}"
         if self.tokens is not None:
             self.tokens.add(token)

@@ -285,7 +285,92 @@ def test_without_credentials_the_way_to_them_is_told(engine, tmp_path, waits, mo
     for name in ("HOME", "CLOUDSDK_CONFIG"):
         monkeypatch.setenv(name, str(tmp_path / "empty"))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
-    with pytest.raises(ConfigError, match="no valid credentials for Earth Engine on this machine"):
+    with pytest.raises(ConfigError, match="no credentials for Earth Engine on this machine.*earthengine authenticate"):
+        bring(source(engine), tmp_path, waits[1])
+
+
+GRANT = {"client_id": "764086051850-x.apps.googleusercontent.com", "client_secret": "not one", "refresh_token": "of a person"}
+
+
+@pytest.fixture
+def person(engine, tmp_path, monkeypatch):
+    """A home without credentials; Google's two addresses for tokens, which no file can change, are those of the service.
+
+    Gives the two files that a person may have: of `earthengine authenticate`, and of `gcloud auth application-default`.
+    """
+    import ee
+    from google.oauth2 import credentials
+
+    monkeypatch.setattr(ee.oauth, "TOKEN_URI", f"{engine.url}/token")
+    monkeypatch.setattr(credentials, "_GOOGLE_OAUTH2_TOKEN_ENDPOINT", f"{engine.url}/token")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("PATH", str(tmp_path))  # a gcloud that is installed would be asked for its project: seconds
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
+    engine.refresh_tokens = {"of a person"}
+    files = tmp_path / ".config/earthengine/credentials", tmp_path / "gcloud/application_default_credentials.json"
+    for file in files:
+        file.parent.mkdir(parents=True)
+    return files
+
+
+def authorized_user(file, **more):
+    file.write_text(json.dumps({"type": "authorized_user", **GRANT, **more}))
+
+
+@pytest.mark.parametrize("way", ["earthengine authenticate", "gcloud", "named file"])
+def test_default_credentials_get_a_token_and_their_project_is_charged(
+    engine, person, tmp_path, waits, monkeypatch, way
+):
+    persistent, default = person
+    if way == "earthengine authenticate":
+        persistent.write_text(json.dumps({**GRANT, "project": "of-the-person"}))
+    else:
+        authorized_user(default, quota_project_id="of-the-person")
+    if way == "named file":
+        # what is named goes before what `earthengine authenticate` left
+        persistent.write_text(json.dumps({**GRANT, "refresh_token": "an old one"}))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(default.rename(tmp_path / "named.json")))
+    bring(source(engine), tmp_path, waits[1], grids=["h3-5"])
+    assert engine.calls and all(call.endswith("of of-the-person") for call in engine.calls)
+    assert engine.charged == {"of-the-person"} and waits[0] == []
+
+
+@pytest.mark.parametrize("way", ["earthengine authenticate", "gcloud"])
+def test_a_withdrawn_refresh_token_is_told_with_what_to_do_and_a_new_one_is_taken(engine, person, tmp_path, waits, way):
+    persistent, default = person
+
+    def give(token):
+        if way == "gcloud":
+            authorized_user(default, refresh_token=token)
+        else:
+            persistent.write_text(json.dumps({**GRANT, "refresh_token": token}))
+
+    give("withdrawn")
+    asked = source(engine, project="charged-project")
+    with pytest.raises(ConfigError, match=r"expired or were withdrawn.*invalid_grant.*run `earthengine authenticate`"):
+        bring(asked, tmp_path, waits[1], grids=["h3-5"])
+    assert waits[0] == [] and not engine.calls
+    give("of a person")
+    assert bring(asked, tmp_path, waits[1], grids=["h3-5"]).report.fetched == 2
+
+
+def test_what_a_person_has_to_do_when_project_or_file_is_missing(engine, person, tmp_path, waits, monkeypatch):
+    persistent, default = person
+    authorized_user(default)
+    with pytest.raises(ConfigError, match=r"project.*GOOGLE_CLOUD_PROJECT"):
+        bring(source(engine), tmp_path, waits[1])
+    persistent.write_text(json.dumps({"project": "set-by-set-project"}))  # `earthengine set_project`, without a token
+    bring(source(engine), tmp_path, waits[1], grids=["h3-5"])
+    assert all(call.endswith("of set-by-set-project") for call in engine.calls)
+    persistent.write_text("{")
+    with pytest.raises(ConfigError, match=r"earthengine/credentials cannot be read .*remove it and run"):
+        bring(source(engine), tmp_path, waits[1])
+    persistent.unlink()
+    default.write_text(json.dumps({"type": "nobody"}))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(default))
+    with pytest.raises(ConfigError, match=r"no credentials.*does not have a valid type.*earthengine authenticate"):
         bring(source(engine), tmp_path, waits[1])
 
 
