@@ -1,15 +1,16 @@
 """Run one function over many items with what the machine or the cluster has; results come in the order of the items.
 
 One setting, ``ENTROPICE_COMPUTE``, says where: ``serial``, ``threads`` (this process), ``processes`` (this machine),
-``dask://host:port`` (a Dask scheduler that runs already) or ``cuda`` (a Dask worker for each GPU of this machine, and
-sums of pixels on a GPU). A number after a colon limits the workers: ``threads:4``. Where it runs never changes a
-result: items are independent, and what joins results does so in their order.
+``dask://host:port`` (a Dask scheduler that runs already), ``dask+cuda://host:port`` (the same, with sums of pixels on
+its workers that offer a GPU) or ``cuda`` (a Dask worker for each GPU of this machine, and sums of pixels on a GPU). A
+number after a colon limits the workers: ``threads:4``. Where it runs never changes a result: items are independent, and
+what joins results does so in their order.
 """
 
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,9 +25,10 @@ from entropice_core.errors import ConfigError, RetryableSourceError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 Kind = Literal["serial", "threads", "processes", "dask", "cuda"]
 PATTERN = re.compile(
-    r"(?P<kind>serial|threads|processes|cuda)(:(?P<workers>[1-9]\d*))?|dask://(?P<address>[^/\s]+:\d+)"
+    r"(?P<kind>serial|threads|processes|cuda)(:(?P<workers>[1-9]\d*))?|dask(\+cuda)?://(?P<address>[^/\s]+:\d+)"
 )
 CONNECT_SECONDS = 20
 AHEAD = 2
@@ -59,33 +61,36 @@ class Compute:
         if match is None:
             raise ConfigError(
                 f"ENTROPICE_COMPUTE is {text!r}: give serial, threads, processes, cuda (with a number of workers as in "
-                "threads:4) or dask://host:port."
+                "threads:4), dask://host:port or dask+cuda://host:port."
             )
         if match["address"]:
             return cls("dask", address=f"tcp://{match['address']}")
         kind: Any = match["kind"]
         return cls(kind, int(match["workers"]) if match["workers"] else None)
 
-    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    def map(
+        self, function: Callable[[Item], Result], items: Iterable[Item], needs: Mapping[str, float] | None = None
+    ) -> Iterator[Result]:
         """Give the results in the order of the items; at most a few more than there are workers are under way.
 
         An exception of the function is raised where its result would have come; what has not begun is not started.
         For processes and Dask, the function and its items must be picklable: functions of a module, plain arguments.
+        ``needs`` : what a worker of a Dask cluster must offer for an item, such as {"GPU": 1}.
         """
-        with self.workers_ready() as spread:
+        with self.workers_ready(needs) as spread:
             yield from spread(function, items)
 
     @contextmanager
-    def workers_ready(self) -> Iterator[Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]]:
+    def workers_ready(self, needs: Mapping[str, float] | None = None) -> Iterator["Spread"]:
         """Give ``map`` with workers that stay: a fresh process takes seconds to import what it needs."""
         if self.kind == "serial":
             yield map
             return
-        with self._executor() as (executor, workers):
+        with self._executor(needs) as (executor, workers):
             yield partial(_in_order, executor, workers)
 
     @contextmanager
-    def _executor(self) -> Iterator[tuple[Executor, int]]:
+    def _executor(self, needs: Mapping[str, float] | None = None) -> Iterator[tuple[Executor, int]]:
         workers = self.workers or os.cpu_count() or 1
         if self.kind == "threads":
             with ThreadPoolExecutor(workers, thread_name_prefix="entropice") as threads:
@@ -97,7 +102,8 @@ class Compute:
         else:
             with self._client() as client:
                 count = len(client.scheduler_info(n_workers=-1)["workers"])
-                yield client.get_executor(pure=False, retries=2), max(1, count)
+                resources = {"resources": dict(needs)} if needs and self.kind == "dask" else {}
+                yield client.get_executor(pure=False, retries=2, **resources), max(1, count)
 
     @contextmanager
     def _client(self) -> Iterator[Any]:

@@ -136,17 +136,16 @@ def controlled(study: Context, outcome: Outcome, config: BuildConfig) -> Outcome
 
 
 def needs_of(product: Product) -> dict[str, float]:
-    """Say what a step needs of the worker that runs it: memory in GB, and a GPU where its model asks for one."""
-    given = Settings.from_environment().memory
-    memory: dict[str, float] = {"MEMORY": given.get(product.kind, MEMORY_GB.get(product.kind, SMALL_GB))}
-    params = product.config.get("model", {}).get("params", {}) if product.kind == "model" else {}
-    return {**memory, "GPU": 1} if params.get("device") == "cuda" else memory
+    """Say what a step needs of the worker that runs it: memory in GB, and a GPU where its model or its sums do."""
+    settings = Settings.from_environment()
+    memory: dict[str, float] = {"MEMORY": settings.memory.get(product.kind, MEMORY_GB.get(product.kind, SMALL_GB))}
+    return {**memory, "GPU": 1} if product.needs_gpu(settings) else memory
 
 
 def pool_of(product: Product) -> str | None:
-    """Let models wait for each other, and those that ask for a GPU for the GPU."""
+    """Let models wait for each other, and whatever asks for a GPU for the GPU."""
     if product.kind != "model":
-        return None
+        return "gpu" if product.needs_gpu(Settings.from_environment()) else None
     return "gpu" if product.config["model"]["params"].get("device") in ("cuda", "auto") else "training"
 
 

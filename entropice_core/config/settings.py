@@ -8,8 +8,9 @@ from entropice_core.config.base import Strict
 from entropice_core.config.study import Study
 from entropice_core.errors import ConfigError, nearest_hint
 
-KNOWN = {  # variables of the environment, without ENTROPICE_
+KNOWN = {  # variables of the environment, without ENTROPICE_; AUTOGLUON_PYTHON is read by the model, where it trains
     "HOME", "DATA", "STUDY", "TRACKING_URI", "COMPUTE", "ALERT_URL", "STORE", "DAGSTER_URL", "MEMORY", "CRASH_AT",
+    "AUTOGLUON_PYTHON",
 }  # fmt: skip
 
 
@@ -21,13 +22,13 @@ class Settings(Strict):
     ``study``: a preset's name or the path of a TOML (``ENTROPICE_STUDY``, default ``demo``).
     ``tracking_uri``: the MLflow tracking server (``ENTROPICE_TRACKING_URI``, default an SQLite file below home).
     ``compute``: where independent pieces of work run (``ENTROPICE_COMPUTE``, default ``serial``): ``serial``,
-    ``threads``, ``processes``, ``dask://host:port`` or ``cuda``.
+    ``threads``, ``processes``, ``dask://host:port``, ``dask+cuda://host:port`` or ``cuda``.
     ``store_url``: object storage that holds the store, such as s3://bucket/folder, with the folder below home as its
     mirror (``ENTROPICE_STORE``, default none: the store is the folder below home).
     ``alert_url``: where failed runs are told of, as JSON with the key ``text`` (``ENTROPICE_ALERT_URL``, default none).
     ``memory``: what steps may take on a worker, GB by kind of dataset (``ENTROPICE_MEMORY``, such as ``model=64``).
     ``dagster_url``: address of the Dagster pages, for links from MLflow (``ENTROPICE_DAGSTER_URL``, default none).
-    ``sums_on_gpu``: whether pixels are added up on a GPU: where ``compute`` is ``cuda``, also in its workers.
+    ``sums_on_gpu``: whether pixels are added up on a GPU: where ``compute`` names cuda, also in its workers.
     """
 
     home: Path
@@ -45,22 +46,9 @@ class Settings(Strict):
     def from_environment(cls, environ: dict[str, str] | None = None) -> "Settings":
         """Read the variables; an ENTROPICE_* name that means nothing is an error, as it is a typo."""
         env = dict(os.environ if environ is None else environ)
-        known = {
-            "HOME",
-            "DATA",
-            "STUDY",
-            "TRACKING_URI",
-            "COMPUTE",
-            "ALERT_URL",
-            "STORE",
-            "DAGSTER_URL",
-            "MEMORY",
-            "CRASH_AT",
-        }
-        known |= {"AUTOGLUON_PYTHON"}  # read by the model, wherever it trains
         for name in env:
-            if name.startswith("ENTROPICE_") and name.removeprefix("ENTROPICE_") not in known:
-                hint = nearest_hint(name, [f"ENTROPICE_{k}" for k in sorted(known)])
+            if name.startswith("ENTROPICE_") and name.removeprefix("ENTROPICE_") not in KNOWN:
+                hint = nearest_hint(name, [f"ENTROPICE_{k}" for k in sorted(KNOWN)])
                 raise ConfigError(f"The environment has {name}, which Entropice does not know; {hint}.")
         home = Path(env.get("ENTROPICE_HOME") or ".entropice").expanduser().absolute()
         if any(mark in str(home) for mark in "?#%"):
@@ -73,7 +61,7 @@ class Settings(Strict):
             study=env.get("ENTROPICE_STUDY") or "demo",
             tracking_uri=uri,
             compute=env.get("ENTROPICE_COMPUTE") or "serial",
-            sums_on_gpu=(env.get("ENTROPICE_COMPUTE") or "").startswith("cuda"),
+            sums_on_gpu=(env.get("ENTROPICE_COMPUTE") or "").startswith(("cuda", "dask+cuda")),
             alert_url=env.get("ENTROPICE_ALERT_URL") or "",
             store_url=env.get("ENTROPICE_STORE") or "",
             dagster_url=(env.get("ENTROPICE_DAGSTER_URL") or "").rstrip("/"),

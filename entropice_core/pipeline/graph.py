@@ -132,6 +132,7 @@ def _features(study: Study, name: str) -> Product:
         config={key: value for key, value in _plain(config).items() if key not in config.only_of_fetching},
         build=partial(steps.features, name),
         files=partial(steps.feature_files, name),
+        adds_up_pixels=config.adds_up_pixels,
     )
 
 

@@ -8,10 +8,11 @@ pictures are not safe in threads).
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from entropice_core.compute import Compute
+from entropice_core.compute import Compute, Spread
 from entropice_core.config import Settings, Study
 from entropice_core.errors import ConfigError
 from entropice_core.pipeline.product import Context, Product
@@ -52,14 +53,30 @@ def bring_up_to_date(context: Context, graph: Graph, todo: Sequence[Task], force
             yield _done(context, graph, product, partition, force)
         return
     _ = context.data_root  # a generated Arctic is written once, here, and not by every worker
-    with compute.workers_ready() as spread:
+    with _spreading(compute, context.settings) as (spread, spread_on_gpu):
         for stretch in stretches(todo):
             away = [n for n, task in enumerate(stretch) if force or not _is_current(context, graph, *task)]
-            away = away if len(away) > 1 else []
-            sent = [(stretch[n][0].dataset, stretch[n][1]) for n in away]
-            results = spread(build_one, [Job(context.study, context.settings, *each, force) for each in sent])
+            on_gpu = [n for n in away if spread_on_gpu and stretch[n][0].needs_gpu(context.settings)]
+            others = [n for n in away if n not in on_gpu] if len(away) > 1 else []
+            results: dict[int, Iterator[Done]] = {}
+            for numbers, way in ((others, spread), (on_gpu, spread_on_gpu)):
+                if numbers and way:
+                    sent = [(stretch[n][0].dataset, stretch[n][1]) for n in numbers]
+                    made = way(build_one, [Job(context.study, context.settings, *each, force) for each in sent])
+                    results |= dict.fromkeys(numbers, made)
             for number, task in enumerate(stretch):
-                yield next(results) if number in away else _done(context, graph, *task, force)
+                yield next(results[number]) if number in results else _done(context, graph, *task, force)
+
+
+@contextmanager
+def _spreading(compute: Compute, settings: Settings) -> Iterator[tuple[Spread, Spread | None]]:
+    """Give the way to workers, and that to workers which offer a GPU where the cluster is to have some."""
+    with compute.workers_ready() as spread:
+        if compute.kind == "dask" and settings.sums_on_gpu:
+            with compute.workers_ready({"GPU": 1.0}) as on_gpu:
+                yield spread, on_gpu
+        else:
+            yield spread, None
 
 
 def _is_current(context: Context, graph: Graph, product: Product, partition: Partition) -> bool:

@@ -121,6 +121,7 @@ class Product:
     files : source files that are read for a partition
     after : what is done once a partition is up to date, whether it was built now or before
     draws_random : whether the study's seed changes the result
+    adds_up_pixels : whether its pixels can be added up on a GPU
     """
 
     dataset: str
@@ -134,11 +135,18 @@ class Product:
     files: Callable[[Context, Partition], list[Path]] | None = None
     after: Callable[[Context, Partition], dict[str, Any]] | None = None
     draws_random: bool = False
+    adds_up_pixels: bool = False
 
     @property
     def kind(self) -> str:
         """The part of the name before the first dot."""
         return self.dataset.split(".")[0]
+
+    def needs_gpu(self, settings: Settings) -> bool:
+        """Whether it is made on a GPU: a model that says so, and sums of pixels where ``ENTROPICE_COMPUTE`` does."""
+        if self.kind == "model":
+            return bool(self.config["model"]["params"].get("device") == "cuda")
+        return settings.sums_on_gpu and self.adds_up_pixels
 
     @property
     def code_version(self) -> str:

@@ -9,6 +9,8 @@ from entropice_assets.build import build_defs
 from entropice_assets.dask import RESOURCES_TAG
 from entropice_assets.resources import EntropiceResource
 from entropice_core.config import load_study
+from entropice_core.config.sources.alphaearth import AlphaEarthConfig
+from entropice_core.config.sources.arcticdem import ArcticDemConfig
 from entropice_core.errors import ConfigError
 from entropice_core.pipeline.graph import build_graph
 
@@ -47,6 +49,29 @@ def test_a_step_says_what_it_needs_of_a_worker_and_the_environment_says_otherwis
     monkeypatch.setenv("ENTROPICE_MEMORY", "model:64")
     with pytest.raises(ConfigError, match=r"ENTROPICE_MEMORY has 'model:64': give kinds"):
         needs_of(graph["cells"])
+
+
+@pytest.mark.parametrize(
+    ("compute", "route", "gpu"),
+    [
+        ("cuda", "files", 1),
+        ("dask+cuda://127.0.0.1:8786", "files", 1),
+        ("dask://127.0.0.1:8786", "files", None),
+        ("cuda", "earth_engine", None),
+    ],
+)
+def test_steps_that_add_pixels_up_on_a_gpu_ask_for_one_and_wait_for_each_other(monkeypatch, compute, route, gpu):
+    study = load_study("demo")
+    table = {"kind": "alphaearth", "title": "t", "path": "{data}/{year}.json", "route": route}
+    sources = {**study.sources, "embedding": AlphaEarthConfig(**table)}
+    sources["terrain_32m"] = ArcticDemConfig(kind="arcticdem", title="t", path="{data}/tiles.json")
+    graph = build_graph(study.model_copy(update={"sources": sources}))
+    monkeypatch.setenv("ENTROPICE_COMPUTE", compute)
+    assert needs_of(graph["features.embedding"]).get("GPU") == gpu
+    assert needs_of(graph["features.terrain_32m"]).get("GPU") == (1 if "cuda" in compute else None)
+    assert pool_of(graph["features.embedding"]) == ("gpu" if gpu else None)
+    others = [product for name, product in graph.items() if name not in ("features.embedding", "features.terrain_32m")]
+    assert not any("GPU" in needs_of(product) for product in others)
 
 
 def test_the_assets_carry_what_their_steps_need(monkeypatch):

@@ -63,6 +63,11 @@ class AlphaEarthConfig(SourceBase):
         """True: embeddings are of one calendar year."""
         return True
 
+    @property
+    def adds_up_pixels(self) -> bool:
+        """True where the pixels come here, and not their sums."""
+        return self.route == "files"
+
     def bounds_of(self, feature: str) -> tuple[float, float]:
         """Give the range in which the values of a feature can lie.
 

@@ -71,6 +71,11 @@ class ArcticDemConfig(SourceBase):
         """False: one model for all years."""
         return False
 
+    @property
+    def adds_up_pixels(self) -> bool:
+        """True: tiles have millions of pixels."""
+        return True
+
     def bounds_of(self, feature: str) -> tuple[float, float]:
         """Give the range in which the values of a feature can lie.
 

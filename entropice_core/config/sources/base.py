@@ -27,6 +27,11 @@ class SourceBase(Provenance):
         """True when the features differ from year to year."""
         raise NotImplementedError(f"the kind {self.kind!r} does not say whether it is yearly")
 
+    @property
+    def adds_up_pixels(self) -> bool:
+        """True when pixels can be added up on a GPU; only kinds of very many pixels can."""
+        return False
+
     def bounds_of(self, feature: str) -> tuple[float, float]:  # noqa: ARG002 - kinds that declare ranges look at it
         """Give the range in which the values of a feature can lie; without end where the kind declares none."""
         return -math.inf, math.inf
