@@ -16,13 +16,14 @@ from pyproj import CRS
 
 from entropice_core.config.base import GRID_KEYS
 from entropice_core.features.cell_labels import CellIndex
+from entropice_core.features.pieces import finished, load
 from entropice_core.features.streaming import Reducer
 from entropice_core.features.tiles import Tile, area_unit
 from entropice_core.grids import parse_grid_key
 from entropice_core.storage.digest import file_sha256
 from entropice_core.terrain.derivatives import layers, quantities
 from entropice_core.terrain.mosaic import mosaics, open_file
-from entropice_core.terrain.units import UnitFiles, Work, finished, load
+from entropice_core.terrain.units import UnitFiles, Work
 from tests.servers.stac import write_cog
 
 RADII = (320.0, 1000.0)

@@ -5,7 +5,6 @@ import platform
 import shutil
 import socket
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +18,7 @@ from entropice_core import __version__
 from entropice_core.compute import Compute
 from entropice_core.config import Settings, load_study
 from entropice_core.errors import EntropiceError
+from entropice_core.storage.durable import clock_of
 
 PACKAGES = ("dagster", "mlflow", "xarray", "zarr", "geopandas", "rasterio", "h3", "h3ronpy", "healpix-geo",
             "scikit-learn", "numpy")  # fmt: skip
@@ -112,14 +112,13 @@ def _nearest(path: Path) -> Path:
 
 
 def _clock(settings: Settings) -> Finding:
-    """Compare the clock with that of the file system: the sweep of old versions goes by the age of files."""
+    """Compare the clock with that of the file system: what people read of when something was made goes by it."""
     there = _nearest(settings.home)
     try:
-        with tempfile.NamedTemporaryFile(dir=there) as probe:
-            skew = os.stat(probe.name).st_mtime - time.time()
+        skew = clock_of(there) - time.time()
     except OSError:
         return Finding("clock", "not compared: the home cannot be written to")
-    remedy = "set both clocks by NTP: entropice gc goes by the age of files" if abs(skew) > SKEW_S else ""
+    remedy = "set both clocks by NTP: times of runs and versions cannot be compared" if abs(skew) > SKEW_S else ""
     return Finding("clock", f"differs from that of the file system by {abs(skew):.1f} s", remedy)
 
 

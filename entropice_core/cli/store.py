@@ -74,28 +74,41 @@ def verify(study: StudyName = None, *, full: bool = False) -> None:
 
 
 @app.command
-def gc(study: StudyName = None, *, grace_hours: float = 24.0, dry_run: bool = False) -> None:
-    """Remove versions that nothing points to any more, and what killed processes left.
+def gc(study: StudyName = None, *, grace_hours: float = 24.0, work_days: float = 90.0, dry_run: bool = False) -> None:
+    """Remove versions that nothing points to any more, what killed processes left, and work that nobody used for long.
 
     Parameters
     ----------
     grace_hours
         Keep what is younger than this.
+    work_days
+        Keep work of all studies (indices on pixels, sums of tiles) that was made or used within these days, at least 1;
+        what goes is made again when it is needed.
     dry_run
         Only say what would be removed.
     """
+    from entropice_core.pipeline.leftovers import sweep_scratch, sweep_work
     from entropice_core.pipeline.product import Context
-    from entropice_core.pipeline.status import sweep_scratch, tracked_digests
+    from entropice_core.pipeline.status import tracked_digests
 
+    if work_days < 1:
+        raise ConfigError(
+            f"--work-days is {work_days:g}: give at least 1, as a process may still need what is younger."
+        )
     loaded, settings = load(study)
     context = Context(loaded, settings)
     removed = context.store.gc(grace_seconds=grace_hours * 3600, keep_digests=tracked_digests(context), dry_run=dry_run)
     left = sweep_scratch(settings, grace_hours * 3600, dry_run)
+    unused = sweep_work(settings, work_days, dry_run)
     for item in removed:
         say(f"{item.reason}: {item.path} ({item.size:,} bytes)")
     for folder in left:
         say(f"unpublished files of a killed process: {folder}")
-    console.print(f"{loaded.study.name}: {len(removed) + len(left)} {'would be ' if dry_run else ''}removed")
+    for path in unused:
+        say(f"work that was not used for {work_days:g} days: {path}")
+    console.print(
+        f"{loaded.study.name}: {len(removed) + len(left) + len(unused)} {'would be ' if dry_run else ''}removed"
+    )
 
 
 @app.command

@@ -19,6 +19,7 @@ from entropice_core.cli.app import (
     app,
     checked_grids,
     checked_years,
+    complain,
     console,
     load,
     say,
@@ -189,7 +190,10 @@ def _score_table(scores: "pd.DataFrame", is_narrow: bool) -> Table:
 
 @app.command
 def status(study: StudyName = None) -> None:
-    """Show what is published, stale or missing, a line for each dataset."""
+    """Show what is published, stale or missing, a line for each dataset.
+
+    Where a source file is missing or damaged, it is named below the table; the exit status is 1 then.
+    """
     from entropice_core.pipeline.graph import build_graph
     from entropice_core.pipeline.product import Context
     from entropice_core.pipeline.status import states
@@ -199,7 +203,12 @@ def status(study: StudyName = None) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in ("dataset", "parts", "current", "stale", "missing", "provis.", "MB"):
         table.add_column(heading, justify="left" if heading == "dataset" else "right", no_wrap=True)
-    for row in states(Context(loaded, settings), build_graph(loaded)):
+    found = states(Context(loaded, settings), build_graph(loaded))
+    for row in found:
         counts = [str(n) if n else "-" for n in (row.current, row.stale, row.missing, row.provisional)]
         table.add_row(row.dataset, str(row.partitions), *counts, f"{row.size / 1e6:,.1f}")
     console.print(table)
+    problems = list(dict.fromkeys(problem for row in found for problem in row.problems))
+    if problems:
+        affected = ", ".join(f"{row.dataset} ({row.unreadable})" for row in found if row.unreadable)
+        complain("Cannot be compared", f"{affected}: " + " ".join(problems))

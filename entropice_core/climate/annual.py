@@ -25,6 +25,7 @@ from entropice_core.climate.daily_files import DailyYear
 from entropice_core.climate.indices import SPECS, Index
 from entropice_core.climate.quantities import Daily, Float32, check_values, missing_pixels, to_unit
 from entropice_core.errors import SourceError
+from entropice_core.features.kept import mark_used
 from entropice_core.features.layout import RasterLayout
 from entropice_core.grids.base import Bool, Float64
 
@@ -211,6 +212,7 @@ def read_maps(folder: Path) -> AnnualMaps | None:
         if _digest(folder / "maps.npy") != about["sha256"]:
             return None
         values = np.load(folder / "maps.npy", mmap_mode="r", allow_pickle=False)
+        mark_used(folder)
         lon, lat = (np.asarray(about[name], dtype=np.float64) for name in ("longitude", "latitude"))
         layout = RasterLayout.from_centres(lon, lat, CRS("EPSG:4326"))
         return AnnualMaps(

@@ -7,12 +7,10 @@ place), no ground is lost. The rule looks at places only, not at values.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -22,22 +20,19 @@ from pyproj import CRS
 from entropice_core.errors import SourceError
 from entropice_core.features import streaming
 from entropice_core.features.cell_labels import on_sphere
-from entropice_core.features.kept import KeptFiles
 from entropice_core.features.partials import Partials
+from entropice_core.features.pieces import PartialFiles, Piece, Say, bring_all, sha256_of
 from entropice_core.features.quantity import Quantity
 from entropice_core.features.streaming import Reducer
 from entropice_core.features.tiles import Tile, pixel_centres
 from entropice_core.fetch.alphaearth import BANDS, NODATA, dequantised
 from entropice_core.grids.base import Bool, Float64, wrap_longitude
 from entropice_core.storage.recipe import canonical_json, text_digest
-from entropice_core.terrain.units import UnitFiles, sha256_of
 
 VERSION = "1"
 STEP = 1.0 / 127.5**2
 """Stored bytes squared are whole numbers: in these steps the vectors are exact, and so are their sums."""
 _LIMIT = 127**2 * STEP
-
-Say = Callable[[str], None]
 
 
 def quantities() -> list[Quantity]:
@@ -162,11 +157,11 @@ def process(
     return reducer.reduce(tile.place, layers(tile.read()), counted(tile, others), only)
 
 
-class TileFiles(UnitFiles):
-    """The folder of partial statistics of a list of tiles; names and checks of files as for units of terrain."""
+class TileFiles(PartialFiles):
+    """The folder of partial statistics of a list of tiles."""
 
     def __init__(self, folder: Path, reducer: Reducer) -> None:
-        KeptFiles.__init__(self, folder)
+        super().__init__(folder)
         self.reducer = reducer
 
     def key_of(self, tile: EmbeddingTile, others: Sequence[EmbeddingTile], grid: str) -> str:
@@ -194,30 +189,16 @@ def process_all(
 ) -> dict[str, list[tuple[EmbeddingTile, Path]]]:
     """Bring the files of all tiles up to date and list them by grid key, in the order of the tiles.
 
-    Tiles whose files are there and whole are not computed again; the others are computed for all grids that lack them
-    in one pass. Tiles that no cell is near are left out.
+    Tiles that no cell is near are left out.
     """
     files, neighbours = TileFiles(folder, reducer), Neighbours(tiles)
     near = {tile.path: [g for g, index in reducer.index.items() if index.near(tile.place).size] for tile in tiles}
     wanted = [tile for tile in tiles if near[tile.path]]
-    lock, done = Lock(), 0
 
-    def bring(tile: EmbeddingTile) -> dict[str, Path]:
-        nonlocal done
+    def piece(tile: EmbeddingTile) -> Piece:
         others = neighbours.of(tile)
-        keys = {grid: files.key_of(tile, others, grid) for grid in near[tile.path]}
-        found = {grid: path for grid in keys if (path := files.find(keys[grid])) is not None}
-        missing = [grid for grid in keys if grid not in found]
-        if missing:
-            made = process(tile, others, reducer, missing)
-            found |= {grid: files.save(keys[grid], made[grid]) for grid in missing}
-        with lock:
-            done += 1
-            how = f"computed for {', '.join(missing)}" if missing else "was there"
-            say(f"{tile.path.name}: {how} ({done} of {len(wanted)} tiles)")
-        return found
+        make = partial(process, tile, others, reducer)
+        return Piece(tile.path.name, near[tile.path], partial(files.key_of, tile, others), make)
 
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        results = list(pool.map(bring, wanted))
-    pairs = list(zip(wanted, results, strict=True))
+    pairs = list(zip(wanted, bring_all([piece(tile) for tile in wanted], files, workers, "tiles", say), strict=True))
     return {grid: [(tile, made[grid]) for tile, made in pairs if grid in made] for grid in reducer.cells}

@@ -10,6 +10,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class KeptFiles:
         """The verified file of a key; a damaged one is removed, as it can be made again."""
         for path in sorted(self.folder.glob(f"{key}-*.npz")):
             if is_whole(path):
+                mark_used(path)
                 return path
             path.unlink(missing_ok=True)
         return None
@@ -58,6 +60,12 @@ class KeptFiles:
         os.replace(unfinished, target)
         flush_folder(self.folder)
         return target
+
+
+def mark_used(path: Path) -> None:
+    """Date a file or folder of work to now, so that ``entropice gc`` leaves it."""
+    with suppress(OSError):  # of another user, or on a disk that may only be read
+        os.utime(path)
 
 
 def is_whole(path: Path) -> bool:

@@ -30,6 +30,7 @@ from pyproj import CRS
 from scipy import sparse
 
 from entropice_core.errors import SourceError
+from entropice_core.features.kept import mark_used
 from entropice_core.features.layout import RasterLayout
 from entropice_core.grids.base import Float64, Grid, Int64, UInt64
 from entropice_core.grids.projection import POLE_Q, SEMIMAJOR_AXIS_M, authalic_q
@@ -325,6 +326,7 @@ def _read(path: Path | None, key: str, shape: tuple[int, int]) -> sparse.csr_arr
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             if str(stored["key"]) != key:
                 return None
+            mark_used(path)
             return sparse.csr_array((stored["data"], stored["indices"], stored["indptr"]), shape=shape)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

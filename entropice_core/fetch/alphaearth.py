@@ -5,28 +5,23 @@ rows as the file has them, with a receipt beside it: where it came from, what it
 checksum. A tile that is there with a fitting receipt is not asked for again, so a run that was stopped goes on.
 """
 
-import json
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from entropice_core.config.sources.alphaearth import PIXEL_M, AlphaEarthConfig
-from entropice_core.errors import SourceError
 from entropice_core.fetch.alphaearth_index import listing_path, read_json
-from entropice_core.fetch.cog import DamagedTileError, Fetched, MissingTileError
+from entropice_core.fetch.cog import DamagedTileError, Fetched
 from entropice_core.fetch.overviews import Overview, RemoteBytes, read_overview
 from entropice_core.fetch.patience import Patience
 from entropice_core.fetch.stac import TileRef, patient_session
-from entropice_core.fetch.tiles import PARALLEL, Progress, Report, file_name
+from entropice_core.fetch.tiles import PARALLEL, Report, Tell, bring_all, file_name
 from entropice_core.storage.digest import file_sha256
 from entropice_core.storage.durable import flush_file, flush_folder, require_space, write_json
-from entropice_core.storage.recipe import canonical_json, text_digest
 
 if TYPE_CHECKING:
     import requests
@@ -34,7 +29,6 @@ if TYPE_CHECKING:
 BANDS = 64
 NODATA = -128
 _ODD_LENGTH, _ODD_SHARE = 0.1, 0.01
-_TOLD = 5
 
 
 def dequantised() -> npt.NDArray[np.float64]:
@@ -51,87 +45,26 @@ def dequantised() -> npt.NDArray[np.float64]:
     return found
 
 
-def read_listing(path: Path) -> dict[str, Any]:
-    """Read the list of a year's tiles; ``SourceError`` says how to make one."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SourceError(
-            f"There is no list of tiles {path}: `entropice fetch alphaearth` fetches a study's tiles and writes it."
-        ) from error
-    except ValueError as error:
-        raise SourceError(f"The list {path} is damaged ({error}): run `entropice fetch alphaearth`.") from error
-    if not isinstance(found, dict) or not isinstance(found.get("tiles"), list):
-        raise SourceError(f"{path} is no list of tiles: run `entropice fetch alphaearth`, which writes it.")
-    return found
-
-
 def bring_tiles(
     config: AlphaEarthConfig,
     refs: Sequence[TileRef],
     data: Path,
     year: int,
     patience: Patience,
-    tell: Callable[[Progress], None] = lambda _: None,
+    tell: Tell = lambda _: None,
     parallel: int = PARALLEL,
 ) -> tuple[Report, Path]:
-    """Bring the overviews of tiles into the data folder; gives what was done and the list of tiles.
-
-    One bad tile does not stop the others: what failed is told together, by name, and no list is written then.
-    """
+    """Bring the overviews of tiles into the data folder; gives what was done and the list of tiles."""
     listing = listing_path(config, data, year)
     folder = listing.parent / f"{year}_{config.resolution_m}m"
     folder.mkdir(parents=True, exist_ok=True)
-    session, report, lock = patient_session(patience), Report(tiles=len(refs)), Lock()
-    failures: list[SourceError] = []
-    received = 0
+    session = patient_session(patience)
 
-    def on_bytes(n: int) -> None:
-        nonlocal received
-        with lock:
-            received += n
-            tell(Progress(report.there + report.fetched, len(refs), received))
+    def bring(ref: TileRef, on_bytes: Callable[[int], None]) -> Fetched:
+        return bring_tile(ref, folder, config.resolution_m, session, patience, on_bytes)
 
-    def bring(ref: TileRef) -> Fetched | None:
-        try:
-            found = bring_tile(ref, folder, config.resolution_m, session, patience, on_bytes)
-        except SourceError as error:
-            with lock:
-                if isinstance(error, MissingTileError) and ref.id in config.missing:
-                    report.missing.append(ref.id)
-                else:
-                    failures.append(error)
-            return None
-        with lock:
-            report.there += not found.requests
-            report.fetched += found.requests > 0
-            report.bytes += found.bytes
-            report.requests += found.requests
-            how = f"{found.bytes / 1e6:,.2f} MB" if found.requests else "was there"
-            tell(Progress(report.there + report.fetched, len(refs), received, f"{ref.id}: {how}"))
-        return found
-
-    with ThreadPoolExecutor(max_workers=parallel) as pool:
-        results = list(pool.map(bring, refs))
-    report.missing.sort()
-    if failures:
-        raise SourceError(_sentence(failures, len(refs)))
-    entries = [_entry(ref, made, listing) for ref, made in zip(refs, results, strict=True) if made is not None]
-    about = {"index": config.index, "year": year, "resolution_m": config.resolution_m, "missing": report.missing}
-    digest = text_digest(canonical_json([[entry["file"], entry["sha256"]] for entry in entries]))
-    write_json(listing, {**about, "digest": digest, "tiles": entries})
-    return report, listing
-
-
-def _entry(ref: TileRef, made: Fetched, listing: Path) -> dict[str, Any]:
-    file = made.path.relative_to(listing.parent).as_posix()
-    return {"id": ref.id, "href": ref.href, "file": file, "size": made.size, "sha256": made.sha256}
-
-
-def _sentence(failures: list[SourceError], total: int) -> str:
-    told = " ".join(str(error) for error in sorted(failures, key=str)[:_TOLD])
-    more = f" And {len(failures) - _TOLD} more." if len(failures) > _TOLD else ""
-    return f"{len(failures)} of {total} tiles could not be fetched; the others are kept. {told}{more}"
+    about = {"index": config.index, "year": year, "resolution_m": config.resolution_m}
+    return bring_all(refs, listing, about, bring, missing=config.missing, parallel=parallel, tell=tell), listing
 
 
 def bring_tile(

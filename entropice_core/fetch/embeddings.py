@@ -4,7 +4,7 @@ The command line and Dagster call this; what differs between the routes ends her
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from entropice_core.fetch.earth_engine.cells import EeReport, bring_sums
 from entropice_core.fetch.earth_engine.images import needed_images
 from entropice_core.fetch.earth_engine.session import connect
 from entropice_core.fetch.patience import Patience
-from entropice_core.fetch.tiles import Progress, Report
+from entropice_core.fetch.tiles import Report, Tell
 from entropice_core.grids.study_area import StudyArea
 
 
@@ -41,7 +41,7 @@ def bring_embeddings(
     data: Path,
     year: int,
     patience: Patience,
-    tell: Callable[[Progress], None] = lambda _: None,
+    tell: Tell = lambda _: None,
     parallel: int = 4,
 ) -> Brought:
     """Bring what the cells of a study need of a calendar year; what is there is not asked for again.

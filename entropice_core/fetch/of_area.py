@@ -1,6 +1,6 @@
 """The tiles of a source that the cells of a study touch: asked of the catalogue, and brought into the data folder."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from entropice_core.features.cell_labels import CellIndex
 from entropice_core.features.tiles import Tile
 from entropice_core.fetch.patience import Patience
 from entropice_core.fetch.stac import Box, TileRef, search_tiles
-from entropice_core.fetch.tiles import PARALLEL, Progress, Report, fetch_tiles
+from entropice_core.fetch.tiles import PARALLEL, Report, Tell, fetch_tiles
 from entropice_core.grids import parse_grid_key
 from entropice_core.grids.study_area import StudyArea
 
@@ -44,7 +44,7 @@ def bring_tiles(
     refs: Sequence[TileRef],
     data: Path,
     patience: Patience,
-    tell: Callable[[Progress], None],
+    tell: Tell,
     parallel: int = PARALLEL,
 ) -> tuple[Report, Path]:
     """Bring tiles into the data folder; gives what was done and the list of tiles."""

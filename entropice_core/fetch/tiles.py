@@ -34,6 +34,10 @@ class Progress:
     text: str = ""
 
 
+Bring = Callable[[TileRef, Callable[[int], None]], Fetched]
+Tell = Callable[[Progress], None]
+
+
 @dataclass
 class Report:
     """What became of the tiles."""
@@ -44,6 +48,13 @@ class Report:
     missing: list[str] = field(default_factory=list)
     bytes: int = 0
     requests: int = 0
+
+    def add(self, found: Fetched) -> None:
+        """Count a tile that is there now."""
+        self.there += not found.requests
+        self.fetched += found.requests > 0
+        self.bytes += found.bytes
+        self.requests += found.requests
 
     def facts(self) -> dict[str, Any]:
         """Numbers for people."""
@@ -72,21 +83,42 @@ def fetch_tiles(
     *,
     missing: Sequence[str] = (),
     parallel: int = PARALLEL,
-    tell: Callable[[Progress], None] = lambda _: None,
+    tell: Tell = lambda _: None,
 ) -> Report:
-    """Bring tiles into the folder of their collection and write their list.
+    """Bring whole files into the folder of their collection, which ``about`` names, and write their list.
+
+    The parameters are those of ``bring_all``.
+    """
+    folder, session = listing.parent / str(about["collection"]), patient_session(patience)
+
+    def bring(ref: TileRef, on_bytes: Callable[[int], None]) -> Fetched:
+        return fetch_file(ref, folder / file_name(ref), session, patience, on_bytes)
+
+    return bring_all(refs, listing, about, bring, missing=missing, parallel=parallel, tell=tell)
+
+
+def bring_all(
+    refs: Sequence[TileRef],
+    listing: Path,
+    about: dict[str, Any],
+    bring: Bring,
+    *,
+    missing: Sequence[str] = (),
+    parallel: int = PARALLEL,
+    tell: Tell = lambda _: None,
+) -> Report:
+    """Bring tiles, a few at a time, and write their list when all are there.
 
     Parameters
     ----------
     refs : what the catalogue lists for the study
-    listing : the list that is written, JSON; tiles lie in a folder of the collection's name beside it
-    about : what the list says of its origin (api, collection, asset)
+    listing : the list that is written, JSON; tiles lie in folders beside it
+    about : what the list says of its origin
+    bring : brings one tile and tells how many bytes come in; for each tile from some thread
     missing : ids that may be absent at the server
     """
-    folder = listing.parent / str(about["collection"])
-    session, report, lock = patient_session(patience), Report(tiles=len(refs)), Lock()
+    report, lock, received = Report(tiles=len(refs)), Lock(), 0
     failures: list[SourceError] = []
-    received = 0
 
     def on_bytes(n: int) -> None:
         nonlocal received
@@ -94,9 +126,9 @@ def fetch_tiles(
             received += n
             tell(Progress(report.there + report.fetched, len(refs), received))
 
-    def bring(ref: TileRef) -> Fetched | None:
+    def try_to_bring(ref: TileRef) -> Fetched | None:
         try:
-            found = fetch_file(ref, folder / file_name(ref), session, patience, on_bytes)
+            found = bring(ref, on_bytes)
         except SourceError as error:
             with lock:
                 if isinstance(error, MissingTileError) and ref.id in missing:
@@ -105,22 +137,19 @@ def fetch_tiles(
                     failures.append(error)
             return None
         with lock:
-            report.there += not found.requests
-            report.fetched += found.requests > 0
-            report.bytes += found.bytes
-            report.requests += found.requests
-            how = "was there" if not found.requests else f"{found.size / 1e6:,.1f} MB"
+            report.add(found)
+            how = f"{found.bytes / 1e6:,.2f} MB" if found.requests else "was there"
             tell(Progress(report.there + report.fetched, len(refs), received, f"{ref.id} {ref.asset}: {how}"))
         return found
 
     with ThreadPoolExecutor(max_workers=parallel) as pool:
-        results = list(pool.map(bring, refs))
+        results = list(pool.map(try_to_bring, refs))
     report.missing.sort()
     if failures:
         raise SourceError(_sentence(failures, len(refs)))
     entries = [_entry(ref, found, listing) for ref, found in zip(refs, results, strict=True) if found is not None]
-    listing.parent.mkdir(parents=True, exist_ok=True)
     digest = text_digest(canonical_json([[entry["file"], entry["sha256"]] for entry in entries]))
+    listing.parent.mkdir(parents=True, exist_ok=True)
     write_json(listing, {**about, "missing": report.missing, "digest": digest, "tiles": entries})
     return report
 
@@ -133,18 +162,17 @@ def file_name(ref: TileRef) -> str:
     return name
 
 
-def read_listing(path: Path) -> dict[str, Any]:
-    """Read a list of tiles; ``SourceError`` says how to make one."""
+def read_listing(path: Path, kind: str) -> dict[str, Any]:
+    """Read a list of tiles; ``SourceError`` says how to make one for a kind of source."""
+    how = f"run `entropice fetch {kind}`, which fetches a study's tiles and writes it"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise SourceError(
-            f"There is no list of tiles {path}: `entropice fetch arcticdem` fetches the tiles of a study and writes it."
-        ) from error
+        raise SourceError(f"There is no list of tiles {path}: {how}.") from error
     except ValueError as error:
-        raise SourceError(f"The list of tiles {path} is damaged ({error}): run `entropice fetch arcticdem`.") from error
+        raise SourceError(f"The list of tiles {path} is damaged ({error}): {how}.") from error
     if not isinstance(found, dict) or not isinstance(found.get("tiles"), list):
-        raise SourceError(f"{path} is no list of tiles: run `entropice fetch arcticdem`, which writes it.")
+        raise SourceError(f"{path} is no list of tiles: {how}.")
     return found
 
 

@@ -51,16 +51,20 @@ def _of_datasets(context: Context, graph: Graph, found: list[State]) -> Iterator
     provisional = GaugeMetricFamily(
         "entropice_provisional_partitions", "Partitions made from data that are not final.", labels=labels
     )
+    unreadable = GaugeMetricFamily(
+        "entropice_unreadable_partitions", "Partitions whose source files are missing or damaged.", labels=labels
+    )
     published = GaugeMetricFamily(
         "entropice_dataset_published_timestamp_seconds", "When a dataset last got a new version.", labels=labels
     )
     for state in found:
         size.add_metric([study, state.dataset], state.size)
         provisional.add_metric([study, state.dataset], state.provisional)
+        unreadable.add_metric([study, state.dataset], state.unreadable)
         newest = _newest(context, graph[state.dataset])
         if newest is not None:
             published.add_metric([study, state.dataset], newest)
-    yield from (size, provisional, published)
+    yield from (size, provisional, unreadable, published)
 
 
 def _newest(context: Context, product: Product) -> float | None:

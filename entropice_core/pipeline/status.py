@@ -1,15 +1,11 @@
 """What a store holds of a study: current, stale, missing; and from what a partition was made."""
 
 import json
-import shutil
-import time
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 from rich.tree import Tree
 
-from entropice_core.config import Settings
-from entropice_core.errors import MissingPartitionError
+from entropice_core.errors import EntropiceError, MissingPartitionError
 from entropice_core.pipeline.product import Context, Product
 from entropice_core.pipeline.run import Graph, recipe_of
 from entropice_core.storage.partition import Partition
@@ -17,7 +13,11 @@ from entropice_core.storage.partition import Partition
 
 @dataclass
 class State:
-    """Counts of the partitions of one dataset; size in bytes."""
+    """Counts of the partitions of one dataset; size in bytes.
+
+    ``unreadable`` : partitions of which nobody can say whether they are current, as a file is missing or damaged; they
+    are counted as stale or missing too. ``problems`` : what is wrong with them, each sentence once.
+    """
 
     dataset: str
     partitions: int = 0
@@ -25,14 +25,25 @@ class State:
     stale: int = 0
     missing: int = 0
     provisional: int = 0
+    unreadable: int = 0
     size: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def cannot_tell(self, problem: EntropiceError) -> None:
+        """Write down why nobody can say how a partition is."""
+        self.unreadable += 1
+        if str(problem) not in self.problems:
+            self.problems.append(str(problem))
 
 
 Where = tuple[str, Partition]
 
 
 def states(context: Context, graph: Graph) -> list[State]:
-    """Compare every partition of a study with the recipe it would have now; what is made from stale data is stale."""
+    """Compare every partition of a study with the recipe it would have now; what is made from stale data is stale.
+
+    A file that is missing hides nothing else: partitions that are made from it are told with the reason.
+    """
     known: dict[Where, bool] = {}
     return [_state(context, graph, product, known) for product in graph.values()]
 
@@ -41,15 +52,20 @@ def _state(context: Context, graph: Graph, product: Product, known: dict[Where, 
     state = State(product.dataset)
     for partition in _counted(context, product):
         state.partitions += 1
-        fresh = is_current(context, graph, product, partition) and all(
+        fresh = all(
             known.get((need, up), False)
             for need in product.needs
             for up in product.upstream(graph[need], partition, context.study)
         )
+        try:
+            fresh = is_current(context, graph, product, partition) and fresh
+        except EntropiceError as problem:
+            state.cannot_tell(problem)
+            fresh = False
         known[product.dataset, partition] = fresh
         try:
             manifest = context.store.manifest(product.dataset, partition)
-        except MissingPartitionError:
+        except EntropiceError:  # never published, or so damaged that it must be built again: verify names that
             state.missing += 1
             continue
         state.size += manifest.size
@@ -97,14 +113,6 @@ def _grow(context: Context, tree: Tree, dataset: str, partition: Partition, seen
         else:
             seen.add((ref.dataset, str(ref.partition)))
             _grow(context, branch, ref.dataset, ref.partition, seen)
-
-
-def sweep_scratch(settings: Settings, grace_seconds: float, dry_run: bool = False) -> list[Path]:
-    """Remove what killed processes left among the files that were not published yet; return the folders."""
-    old = [p for p in settings.scratch.glob("bundle-*") if p.stat().st_mtime < time.time() - grace_seconds]
-    for folder in old if not dry_run else ():
-        shutil.rmtree(folder, ignore_errors=True)
-    return sorted(old)
 
 
 def tracked_digests(context: Context) -> list[str]:

@@ -6,13 +6,8 @@ so that a run that was stopped goes on. The answers of Earth Engine are sums alr
 """
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,16 +15,17 @@ import xarray as xr
 
 from entropice_core.config.sources.alphaearth import PIXEL_M, AlphaEarthConfig
 from entropice_core.embeddings.ee_sums import add_up, not_asked
-from entropice_core.embeddings.tiles import Say, open_tiles, process_all, quantities
+from entropice_core.embeddings.tiles import open_tiles, process_all, quantities
 from entropice_core.embeddings.vectors import Vectors
-from entropice_core.errors import ConfigError, SourceError
+from entropice_core.errors import SourceError
 from entropice_core.features.partials import Partials
+from entropice_core.features.pieces import finished
 from entropice_core.features.streaming import Reducer
 from entropice_core.features.tiles import area_unit
-from entropice_core.fetch.alphaearth import read_listing
 from entropice_core.fetch.alphaearth_index import calendar_year, listing_path
+from entropice_core.fetch.tiles import read_listing
 from entropice_core.grids.base import Grid, UInt64
-from entropice_core.terrain.units import finished
+from entropice_core.sources.tiled import TiledSource, workers
 
 VERSION = "1"
 
@@ -65,20 +61,10 @@ def open_source(name: str, config: AlphaEarthConfig, data_root: Path) -> "AlphaE
 
 
 @dataclass(frozen=True)
-class AlphaEarth:
-    """Features of one ``[sources.<name>]`` table with ``kind = "alphaearth"``.
+class AlphaEarth(TiledSource):
+    """Features of one ``[sources.<name>]`` table with ``kind = "alphaearth"``."""
 
-    ``work`` : folder in which partial statistics are kept. ``others`` : cells of the study's other grids, for which
-    they are made in the same pass. ``arrays`` : what adds pixels up, CuPy for a GPU. None of them changes a result.
-    """
-
-    name: str
     config: AlphaEarthConfig
-    data_root: Path
-    work: Path | None = None
-    others: Mapping[str, UInt64] = field(default_factory=dict)
-    say: Say = lambda _: None
-    arrays: ModuleType | None = None
 
     @property
     def VERSION(self) -> str:  # noqa: N802
@@ -90,44 +76,21 @@ class AlphaEarth:
         """True: embeddings are of one calendar year."""
         return True
 
-    def keeping_work_in(self, folder: Path) -> "AlphaEarth":
-        """Give the same source with a folder to keep work in."""
-        return replace(self, work=folder)
-
-    def serving(self, cells: Mapping[str, UInt64], say: Say) -> "AlphaEarth":
-        """Give the same source that makes partial statistics for other grids in the same pass."""
-        return replace(self, others=dict(cells), say=say)
-
-    def adding_up_with(self, arrays: ModuleType | None) -> "AlphaEarth":
-        """Give the same source that adds pixels up with arrays of some module of the array API."""
-        return replace(self, arrays=arrays)
-
     def files(self, year: int | None) -> list[Path]:
         """The list of a label year's files and the files; ``SourceError`` names those that are not there."""
         listing, found = self._listing(year)
         paths = [listing.parent / entry["file"] for entry in found["tiles"]]
         if not paths:
             raise SourceError(f"{listing} lists nothing: the study area has no embeddings.")
-        absent = [path.name for path in paths if not path.is_file()]
-        if absent:
-            named = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-            raise SourceError(
-                f"Source {self.name!r} lacks {len(absent)} of {len(paths)} tiles ({named}): "
-                "run `entropice fetch alphaearth`."
-            )
+        self.check_there(paths)
         return [listing, *paths]
 
     def _listing(self, year: int | None) -> tuple[Path, dict[str, Any]]:
         """The list of a label year, which must be of what the source says."""
         listing = listing_path(self.config, self.data_root, calendar_year(self.name, self.config, year))
-        found = {"route": "files", **read_listing(listing)}
+        found = {"route": "files", **read_listing(listing, self.config.kind)}
         of_route = "index" if self.config.route == "files" else "asset"
-        for key in ("route", of_route, "resolution_m"):
-            if found.get(key) != getattr(self.config, key):
-                raise ConfigError(
-                    f"{listing} lists tiles of {key} {found.get(key)!r}, but sources.{self.name} has "
-                    f"{getattr(self.config, key)!r}: fetch again, or give the source lists of its own."
-                )
+        self.check_listed(listing, found, ("route", of_route, "resolution_m"))
         return listing, found
 
     def features(self, grid: Grid, cells: xr.Dataset, year: int | None) -> xr.Dataset:
@@ -151,12 +114,11 @@ class AlphaEarth:
         ids = np.asarray(cells["cell_ids"].values, dtype=np.uint64)
         made = self._from_files if self.config.route == "files" else self._from_earth_engine
         vectors, method = made(grid, ids, year)
-        if not np.isfinite(vectors.length).any():
-            raise SourceError(
-                f"The tiles of source {self.name!r} hold no valid pixel in any of the {ids.size} cells of "
-                f"{grid.key}: check the study area and the list of tiles."
-            )
-        return self._dataset(grid, vectors, self._attrs(vectors, method, year))
+        named = vectors.columns(self.config.parts)
+        columns = [(name, "1", word) for names, words, _ in named for name, word in zip(names, words, strict=True)]
+        values = np.concatenate([part for *_, part in named], axis=1)
+        attrs = self._attrs(vectors, method, year)
+        return self.dataset(grid, ids, columns, values, vectors.valid_m2[:, None], ["embedding"], attrs)
 
     def _from_files(self, grid: Grid, ids: UInt64, year: int | None) -> tuple[Vectors, str]:
         """Reduce the tiles; gives the vectors and how they were made."""
@@ -164,8 +126,8 @@ class AlphaEarth:
         pixel_m2 = float(self.config.resolution_m) ** 2
         reducer = Reducer({**self.others, grid.key: ids}, quantities(), area_unit(pixel_m2), pixel_m2, self.arrays)
         vectors, counts = Vectors(ids), np.zeros(3, dtype=np.int64)
-        with _folder(self.work, self.name) as folder:
-            found = process_all(tiles, reducer, folder, _workers(), self.say)[grid.key]
+        with self.folder("alphaearth") as folder:
+            found = process_all(tiles, reducer, folder, workers(), self.say)[grid.key]
             for part in finished([path for _, path in found]):
                 counts += part.counts[0]  # all bands have the same pixels
                 self._fill(vectors, part)
@@ -211,32 +173,6 @@ class AlphaEarth:
             return FULL
         return COARSE.format(m=m) if self.config.route == "files" else COARSE_EE.format(m=m)
 
-    def _dataset(self, grid: Grid, vectors: Vectors, attrs: dict[str, Any]) -> xr.Dataset:
-        columns = vectors.columns(self.config.parts)
-        valid = np.minimum(vectors.valid_m2 / grid.areas_m2(vectors.ids), 1.0)[:, None]
-        return xr.Dataset(
-            {
-                "features": (
-                    ("cell", "feature"),
-                    np.concatenate([values for *_, values in columns], axis=1).astype(np.float32),
-                    {"long_name": f"features of source {self.name}"},
-                ),
-                "valid_fraction": (
-                    ("cell", "band"),
-                    valid.astype(np.float32),
-                    {"long_name": "share of the cell's area with valid pixels", "units": "1"},
-                ),
-            },
-            coords={
-                "cell_ids": ("cell", vectors.ids, grid.attrs()),
-                "feature": ("feature", np.array([n for names, *_ in columns for n in names], dtype=object)),
-                "unit": ("feature", np.array(["1" for names, *_ in columns for _ in names], dtype=object)),
-                "long_name": ("feature", np.array([w for _, words, _ in columns for w in words], dtype=object)),
-                "band": ("band", np.array(["embedding"], dtype=object)),
-            },
-            attrs=attrs,
-        )
-
     def _attrs(self, vectors: Vectors, method: str, year: int | None) -> dict[str, Any]:
         config = self.config
         origin = {"index": config.index} if config.route == "files" else {"asset": config.asset}
@@ -247,11 +183,7 @@ class AlphaEarth:
             "resolution_m": config.resolution_m,
             "file_year": str(calendar_year(self.name, config, year)),
             "lag": config.lag,
-            "title": config.title,
-            "citation": config.citation,
-            "doi": config.doi,
-            "licence": config.licence,
-            "statement": config.statement,
+            **self.credits(),
             "method": method,
             "notes": json.dumps([], ensure_ascii=False),
             "counts": json.dumps(
@@ -261,18 +193,3 @@ class AlphaEarth:
                 }
             ),
         }
-
-
-@contextmanager
-def _folder(work: Path | None, name: str) -> Iterator[Path]:
-    """A folder for partial statistics: the given one, which stays, or one that is gone afterwards."""
-    if work is not None:
-        yield work / "alphaearth" / name
-        return
-    with TemporaryDirectory(prefix="entropice-") as folder:
-        yield Path(folder)
-
-
-def _workers() -> int:
-    """Threads that work on tiles side by side: one per core."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,28 +6,25 @@ second grid costs next to nothing.
 """
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from entropice_core.config.sources.arcticdem import ArcticDemConfig
-from entropice_core.errors import ConfigError, SourceError
+from entropice_core.errors import SourceError
 from entropice_core.features.partials import Partials
+from entropice_core.features.pieces import finished
 from entropice_core.features.streaming import Reducer
 from entropice_core.features.tiles import area_unit
 from entropice_core.fetch.tiles import read_listing
 from entropice_core.grids.base import Float64, Grid, UInt64
+from entropice_core.sources.tiled import TiledSource, workers
 from entropice_core.terrain.derivatives import quantities
 from entropice_core.terrain.mosaic import Mosaic, mosaics, open_file
-from entropice_core.terrain.units import Say, Work, finished, process_all
+from entropice_core.terrain.units import Work, process_all
 
 VERSION = "1"
 
@@ -44,20 +41,10 @@ def open_source(name: str, config: ArcticDemConfig, data_root: Path) -> "ArcticD
 
 
 @dataclass(frozen=True)
-class ArcticDem:
-    """Features of one ``[sources.<name>]`` table with ``kind = "arcticdem"``.
+class ArcticDem(TiledSource):
+    """Features of one ``[sources.<name>]`` table with ``kind = "arcticdem"``."""
 
-    ``work`` : folder in which partial statistics are kept. ``others`` : cells of the study's other grids, for which
-    they are made in the same pass. ``arrays`` : what adds pixels up, CuPy for a GPU. None of them changes a result.
-    """
-
-    name: str
     config: ArcticDemConfig
-    data_root: Path
-    work: Path | None = None
-    others: Mapping[str, UInt64] = field(default_factory=dict)
-    say: Say = lambda _: None
-    arrays: ModuleType | None = None
 
     @property
     def VERSION(self) -> str:  # noqa: N802
@@ -69,18 +56,6 @@ class ArcticDem:
         """False: one model for all years."""
         return False
 
-    def keeping_work_in(self, folder: Path) -> "ArcticDem":
-        """Give the same source with a folder to keep work in."""
-        return replace(self, work=folder)
-
-    def serving(self, cells: Mapping[str, UInt64], say: Say) -> "ArcticDem":
-        """Give the same source that makes partial statistics for other grids in the same pass."""
-        return replace(self, others=dict(cells), say=say)
-
-    def adding_up_with(self, arrays: ModuleType | None) -> "ArcticDem":
-        """Give the same source that adds pixels up with arrays of some module of the array API."""
-        return replace(self, arrays=arrays)
-
     def listing(self) -> Path:
         """The list of tiles."""
         return Path(self.config.path.replace("{data}", str(self.data_root)))
@@ -88,24 +63,13 @@ class ArcticDem:
     def files(self, year: int | None) -> list[Path]:  # noqa: ARG002 - the same for every year
         """Tiles of the list, masks too; ``SourceError`` names those that are not there."""
         paths = [path for pair in self._tiles() for path in pair if path is not None]
-        absent = [path.name for path in paths if not path.is_file()]
-        if absent:
-            named = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-            raise SourceError(
-                f"Source {self.name!r} lacks {len(absent)} of {len(paths)} tiles ({named}): "
-                "run `entropice fetch arcticdem`."
-            )
+        self.check_there(paths)
         return [self.listing(), *paths]
 
     def _tiles(self) -> list[tuple[Path, Path | None]]:
         """Files of heights, each with its mask of water if there is one."""
-        found = read_listing(self.listing())
-        for key in ("collection", "asset", "water_asset"):
-            if found.get(key) != getattr(self.config, key):
-                raise ConfigError(
-                    f"{self.listing()} lists tiles of {key} {found.get(key)!r}, but sources.{self.name} has "
-                    f"{getattr(self.config, key)!r}: fetch again, or give the source a list of its own."
-                )
+        found = read_listing(self.listing(), self.config.kind)
+        self.check_listed(self.listing(), found, ("collection", "asset", "water_asset"))
         folder = self.listing().parent
         by_id: dict[str, dict[str, Path]] = {}
         for entry in found["tiles"]:
@@ -140,46 +104,16 @@ class ArcticDem:
         unit = area_unit(self.config.pixel_m**2)
         reducer = Reducer(everyone, wanted, unit, self.config.pixel_m**2, self.arrays)
         table = _Table(ids, self.config, [quantity.name for quantity in wanted])
-        with _folder(self.work, self.name) as folder:
+        with self.folder("terrain") as folder:
             for model in models:
-                paths = process_all(self._work(model, reducer), folder, _workers(), self.say)[grid.key]
+                paths = process_all(self._work(model, reducer), folder, workers(), self.say)[grid.key]
                 for part in finished(paths):
                     table.add(part)
-        return self._dataset(grid, ids, table, reducer)
+        bands, attrs = [quantity.name for quantity in wanted], self._attrs(grid, table, reducer)
+        return self.dataset(grid, ids, table.columns(reducer), table.features, table.valid_m2, bands, attrs)
 
     def _work(self, model: Mosaic, reducer: Reducer) -> Work:
         return Work(model, reducer, self.config.tpi_radii_m, self.config.pixel_m, self.config.water_values)
-
-    def _dataset(self, grid: Grid, ids: UInt64, table: "_Table", reducer: Reducer) -> xr.Dataset:
-        if not np.isfinite(table.features).any():
-            raise SourceError(
-                f"The tiles of source {self.name!r} hold no valid pixel in any of the {ids.size} cells of {grid.key}: "
-                "check the study area and the list of tiles."
-            )
-        columns = table.columns(reducer)
-        valid = np.minimum(table.valid_m2 / grid.areas_m2(ids)[:, None], 1.0)
-        return xr.Dataset(
-            {
-                "features": (
-                    ("cell", "feature"),
-                    table.features.astype(np.float32),
-                    {"long_name": f"features of source {self.name}"},
-                ),
-                "valid_fraction": (
-                    ("cell", "band"),
-                    valid.astype(np.float32),
-                    {"long_name": "share of the cell's area with valid pixels", "units": "1"},
-                ),
-            },
-            coords={
-                "cell_ids": ("cell", ids, grid.attrs()),
-                "feature": ("feature", np.array([name for name, _, _ in columns], dtype=object)),
-                "unit": ("feature", np.array([unit for _, unit, _ in columns], dtype=object)),
-                "long_name": ("feature", np.array([words for _, _, words in columns], dtype=object)),
-                "band": ("band", np.array([quantity.name for quantity in reducer.quantities], dtype=object)),
-            },
-            attrs=self._attrs(grid, table, reducer),
-        )
 
     def _attrs(self, grid: Grid, table: "_Table", reducer: Reducer) -> dict[str, Any]:
         config = self.config
@@ -196,11 +130,7 @@ class ArcticDem:
             "height_above": config.height,
             "file_year": "static",
             "lag": 0,
-            "title": config.title,
-            "citation": config.citation,
-            "doi": config.doi,
-            "licence": config.licence,
-            "statement": config.statement,
+            **self.credits(),
             "method": METHOD.format(way=reducer.method_words()[grid.key], bins=bins),
             "notes": json.dumps([], ensure_ascii=False),
             "counts": json.dumps({"cells": {"all": int(table.seen_m2.size), "outside_tiles": empty}, "bands": bands}),
@@ -247,18 +177,3 @@ def _of_elevation(part: Partials) -> Float64:
     relief = most - least
     with np.errstate(invalid="ignore"):
         return np.stack([relief, np.where(relief > 0.0, (mean - least) / np.where(relief > 0, relief, 1), np.nan)], 1)
-
-
-@contextmanager
-def _folder(work: Path | None, name: str) -> Iterator[Path]:
-    """A folder for partial statistics: the given one, which stays, or one that is gone afterwards."""
-    if work is not None:
-        yield work / "terrain" / name
-        return
-    with TemporaryDirectory(prefix="entropice-") as folder:
-        yield Path(folder)
-
-
-def _workers() -> int:
-    """Threads that work on units side by side: one per core, as memory allows a few hundred MB for each."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

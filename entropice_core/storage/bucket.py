@@ -1,9 +1,10 @@
 """Objects of an S3-compatible storage (or Google's, or Azure's) below one address."""
 
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,17 @@ class Bucket:
         with self._named(prefix):
             for batch in obstore.list(self._client, prefix=prefix or None):
                 yield from batch
+
+    def clock(self) -> datetime:
+        """The present by the clock that dates the objects."""
+        import obstore
+
+        key = f"clock-{uuid.uuid4().hex}"
+        self.put(key, b"now")
+        with self._named(key):
+            found: datetime = obstore.head(self._client, key)["last_modified"]
+        self.delete(key)
+        return found
 
     def delete(self, key: str) -> None:
         """Remove an object."""

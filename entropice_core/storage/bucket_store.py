@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,11 +126,11 @@ class BucketStore(PartitionStore):
         self, *, grace_seconds: float = 86400.0, keep_digests: Sequence[str] = (), dry_run: bool = False
     ) -> "list[Removed]":
         """Remove old versions from the bucket and from the mirror; see ``PartitionStore.gc``."""
-        from entropice_core.storage.sweep import Removed
+        from entropice_core.storage.sweep import Removed, with_inputs
 
         self.refresh()
-        keep = {digest[:DIGEST_CHARS] for digest in keep_digests}
-        limit = datetime.now(UTC) - timedelta(seconds=grace_seconds)
+        keep = with_inputs(self.layout, {digest[:DIGEST_CHARS] for digest in keep_digests})
+        limit = self.bucket.clock() - timedelta(seconds=grace_seconds)
         removed = []
         for dataset, partition in self._places():
             current = self.manifest(dataset, partition).version

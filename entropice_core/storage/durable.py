@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -65,6 +66,18 @@ def write_text(path: Path, text: str, unfinished: Path | None = None) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file in one step."""
     write_text(path, json.dumps(value, sort_keys=True, indent=1) + "\n")
+
+
+def clock_of(folder: Path) -> float:
+    """Seconds since 1970 by the clock that dates the files of a folder: a server's, where it is on a network.
+
+    Raises
+    ------
+    OSError
+        When no file can be written there.
+    """
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as probe:
+        return os.stat(probe.name).st_mtime
 
 
 def free_bytes(path: Path) -> int:

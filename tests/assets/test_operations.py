@@ -11,8 +11,10 @@ import pytest
 
 from entropice_assets.alerts import failed_runs, sentence
 from entropice_assets.commands import sync
+from entropice_core.cli.study import status
 from entropice_core.errors import ConfigError
 from entropice_core.pipeline.run import materialize
+from entropice_core.pipeline.status import states
 from entropice_core.storage.partition import Partition
 from tests.assets.conftest import Tiny
 
@@ -51,6 +53,30 @@ def test_without_an_instance_the_command_says_where_it_looked(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     with pytest.raises(ConfigError, match="holds no dagster.yaml: set DAGSTER_HOME"):
         sync()
+
+
+def test_a_missing_input_file_is_named_and_hides_nothing_else(
+    tiny: Tiny, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context, graph = tiny.context(), tiny.graph()
+    for dataset, partition in (("cells", Partition("h3-3")), ("features.relief", Partition("h3-3"))):
+        materialize(context, graph, graph[dataset], partition)
+    status()
+    assert "Cannot be compared" not in capsys.readouterr().err
+    for name in ("squares.gpkg", "climate_2019.tif", "relief.tif"):
+        (tiny.data / name).unlink()
+    with pytest.raises(SystemExit) as ended:
+        status()
+    assert ended.value.code == 1
+    said = capsys.readouterr()
+    rows = {line.split()[0]: line.split()[1:5] for line in said.out.splitlines() if len(line.split()) == 7}
+    assert rows["cells"] == ["1", "1", "-", "-"]
+    assert rows["features.relief"] == ["1", "-", "1", "-"]
+    assert rows["features.climate"] == ["2", "-", "-", "2"]
+    told = " ".join(said.err.split())
+    assert "inventory.squares (1), features.climate (1), features.relief (1): " in told
+    assert all(name in told for name in ("squares.gpkg", "climate_2019.tif", "relief.tif"))
+    assert {state.dataset: state.unreadable for state in states(context, graph)}["features.climate"] == 1
 
 
 class Mailbox(http.server.BaseHTTPRequestHandler):

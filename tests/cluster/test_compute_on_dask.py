@@ -8,7 +8,7 @@ from entropice_core.pipeline.parallel import bring_up_to_date, share, with_what_
 from entropice_core.pipeline.product import Context
 from entropice_core.pipeline.run import select, tasks
 from tests.assets.conftest import Tiny, make_tiny
-from tests.cluster.conftest import Cluster
+from tests.cluster.conftest import Cluster, kill
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 WANTED = ("labels", "features", "training_set")
@@ -26,6 +26,21 @@ def digests(tiny: Tiny, compute: str) -> dict[str, str]:
 def test_a_cluster_gives_results_in_the_order_of_the_items(cluster: Cluster) -> None:
     compute = Compute.parse(cluster.address.replace("tcp", "dask"))
     assert list(compute.map(divmod_by_seven, range(20))) == [divmod(n, 7) for n in range(20)]
+
+
+def test_pieces_that_need_a_gpu_go_to_workers_that_offer_one(cluster: Cluster) -> None:
+    helper = cluster.start_worker("--resources", "GPU=1")
+    compute = Compute.parse(cluster.address.replace("tcp", "dask+cuda"))
+    try:
+        assert list(compute.map(offers_gpu, range(6), {"GPU": 1})) == [True] * 6
+    finally:
+        kill(helper)
+
+
+def offers_gpu(_: int) -> bool:
+    from distributed import get_worker
+
+    return "GPU" in get_worker().state.total_resources
 
 
 def divmod_by_seven(number: int) -> tuple[int, int]:

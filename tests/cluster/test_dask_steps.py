@@ -19,6 +19,7 @@ from entropice_core.storage.partition import Partition
 from entropice_core.storage.recipe import Recipe
 from entropice_core.storage.store import PartitionStore
 from tests.cluster.conftest import STEPS, Cluster, free_port, kill, wait_for
+from tests.servers.other_clock import with_clock
 
 PART = Partition("h3-4", 2018)
 
@@ -240,6 +241,18 @@ def test_a_worker_of_another_version_is_refused_and_named(site: Site, own_cluste
     assert "does not fit: tcp://" in site.messages(run)
     assert f"has entropice 0.0.9, this process {__version__}. Use one image for all" in site.messages(run)
     assert site.noted("pooled") == []
+
+
+def test_a_worker_whose_clock_is_an_hour_off_runs_its_steps_and_their_retries(site: Site, own_cluster: Cluster) -> None:
+    (site.cluster.folder / "second_try").unlink(missing_ok=True)
+    own_cluster.environment.update(with_clock(1))
+    own_cluster.start_worker()
+    site.finish(site.launch("second_try"))
+    run = site.last_run("second_try")
+    assert run.status == dg.DagsterRunStatus.SUCCESS, site.messages(run)
+    assert len(site.noted("second_try")) == 2
+    times = [entry.timestamp for entry in site.instance.all_logs(run.run_id)]
+    assert max(times) - min(times) > 3000, "the worker's clock was not moved"
 
 
 def test_a_disk_that_fills_on_a_worker_is_named_and_nothing_published_is_lost(site: Site, tmp_path: Path) -> None:

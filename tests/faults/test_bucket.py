@@ -98,6 +98,21 @@ def test_a_new_version_is_seen_everywhere_and_the_old_one_stays_until_it_is_swep
     assert fresh.verify(full=True) == []
 
 
+def test_what_a_version_in_use_was_made_from_is_not_swept(url: str, tmp_path: Path) -> None:
+    here = open_store(tmp_path / "here", url)
+    old = publish(here, 1.0)
+    content = xr.Dataset({"height": ("cell", [0.0], {"units": "m"})})
+    for number, upstream in enumerate((old, publish(here, 5.0))):
+        recipe = Recipe(step="used", code_version="1", config={}, inputs=(upstream.ref,), sources=(), seed=0)
+        made = here.publish("used", PART, content + number, recipe)
+        first = made if number == 0 else first
+    open_store(tmp_path / "there", url).gc(grace_seconds=-1, keep_digests=[first.digest])
+    fresh = open_store(tmp_path / "fresh", url)
+    assert float(fresh.open("made", PART, old.digest)["height"][0]) == 1.0
+    assert float(fresh.open("used", PART, first.digest)["height"][0]) == 0.0
+    assert {item.reason for item in fresh.gc(grace_seconds=-1)} == {"old version"}
+
+
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_a_writer_killed_on_its_way_up_leaves_the_version_before(url: str, tmp_path: Path, step: int) -> None:
     reader = open_store(tmp_path / "reader", url)

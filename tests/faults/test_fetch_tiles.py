@@ -74,7 +74,7 @@ def test_tiles_are_fetched_listed_and_not_fetched_again(server, waits, tmp_path,
     refs, listing = refs_of(server, waits[1]), tmp_path / "arcticdem" / "tiles.json"
     report = fetch_tiles(refs, listing, ABOUT, waits[1])
     assert str(report).startswith("3 tiles: 0 were there, 3 fetched")
-    entries = read_listing(listing)["tiles"]
+    entries = read_listing(listing, "arcticdem")["tiles"]
     assert [entry["sha256"] for entry in entries] == [file_sha256(p) for p in sorted(published.glob("*_dem.tif"))]
     before, text = len(server.ranges), listing.read_bytes()
     again = fetch_tiles(refs, listing, ABOUT, waits[1])
@@ -177,7 +177,10 @@ def test_a_tile_that_the_server_lacks_is_an_error_unless_it_is_declared(server, 
         fetch_tiles(refs, listing, ABOUT, waits[1])
     report = fetch_tiles(refs, listing, ABOUT, waits[1], missing=["00_00_32m_v4.1"])
     assert report.missing == ["00_00_32m_v4.1 dem"] and "1 declared missing" in str(report)
-    assert read_listing(listing)["missing"] == ["00_00_32m_v4.1 dem"] and len(read_listing(listing)["tiles"]) == 2
+    assert (
+        read_listing(listing, "arcticdem")["missing"] == ["00_00_32m_v4.1 dem"]
+        and len(read_listing(listing, "arcticdem")["tiles"]) == 2
+    )
     server.faults[FIRST] = Fault(statuses=[410])
     with pytest.raises(MissingTileError):
         fetch_file(refs[0], tmp_path / "a.tif", patient_session(waits[1]), waits[1])

@@ -289,12 +289,16 @@ def test_without_credentials_the_way_to_them_is_told(engine, tmp_path, waits, mo
         bring(source(engine), tmp_path, waits[1])
 
 
-GRANT = {"client_id": "764086051850-x.apps.googleusercontent.com", "client_secret": "not one", "refresh_token": "of a person"}
+GRANT = {
+    "client_id": "764086051850-x.apps.googleusercontent.com",
+    "client_secret": "not one",
+    "refresh_token": "of a person",
+}
 
 
 @pytest.fixture
 def person(engine, tmp_path, monkeypatch):
-    """A home without credentials; Google's two addresses for tokens, which no file can change, are those of the service.
+    """A home without credentials; Google's addresses for tokens, which no file can change, are those of the service.
 
     Gives the two files that a person may have: of `earthengine authenticate`, and of `gcloud auth application-default`.
     """

@@ -19,8 +19,9 @@ from entropice_core.config.sources.alphaearth import AlphaEarthConfig
 from entropice_core.embeddings.tiles import STEP, EmbeddingTile, counted, layers, open_tiles, quantities
 from entropice_core.errors import ConfigError, SourceError
 from entropice_core.features.tiles import Tile, area_unit, pixel_centres
-from entropice_core.fetch.alphaearth import bring_tiles, dequantised, read_listing
+from entropice_core.fetch.alphaearth import bring_tiles, dequantised
 from entropice_core.fetch.alphaearth_index import bring_index, tiles_of_year
+from entropice_core.fetch.tiles import read_listing
 from entropice_core.grids import parse_grid_key
 from entropice_core.grids.cells import cell_coordinates
 from entropice_core.grids.study_area import StudyArea
@@ -162,7 +163,7 @@ def test_small_cells_share_pixels_out_by_area(fetched):
     config, root = fetched
     grid = parse_grid_key("healpix-10")
     coarse = config.model_copy(update={"resolution_m": 320})
-    listing = read_listing(root / "alphaearth" / "2021.json")
+    listing = read_listing(root / "alphaearth" / "2021.json", "alphaearth")
     (root / "alphaearth" / "2021.json").write_text(json.dumps({**listing, "resolution_m": 320}))
     got = open_source("e", coarse, root).features(grid, cells_here(grid), 2021)
     assert "coverage" in got.attrs["method"] and "overviews of 320 m" in got.attrs["method"]

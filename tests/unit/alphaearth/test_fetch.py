@@ -8,10 +8,11 @@ import pytest
 import rasterio
 
 from entropice_core.errors import ConfigError, RetryableSourceError, SourceError
-from entropice_core.fetch.alphaearth import bring_tiles, read_listing
+from entropice_core.fetch.alphaearth import bring_tiles
 from entropice_core.fetch.alphaearth_index import bring_index, needed_tiles, tiles_of_year
 from entropice_core.fetch.overviews import PAGE, RemoteBytes, read_overview
 from entropice_core.fetch.stac import patient_session
+from entropice_core.fetch.tiles import read_listing
 from entropice_core.grids.study_area import StudyArea
 from tests.servers.alphaearth import AefTile, coarser, quantised, two_zones, write_index, write_tile
 from tests.servers.stac import Fault
@@ -40,7 +41,7 @@ def test_only_the_header_and_the_overview_travel_and_are_as_the_server_has_them(
     level = 4 * 64 * 64 * 64  # bytes of one signed byte per number
     assert report.fetched == 4 and 0.3 * level < report.bytes < 1.2 * level + 4 * 3 * PAGE and report.bytes < whole / 8
     assert report.requests <= 4 * 4
-    for entry in read_listing(listing)["tiles"]:
+    for entry in read_listing(listing, "alphaearth")["tiles"]:
         name = entry["href"].rsplit("/", 1)[1]
         fine = np.sign(stored[name]) * (stored[name].astype(np.float32) / 127.5) ** 2
         fine[stored[name] == -128] = np.nan
@@ -54,7 +55,7 @@ def test_what_is_there_is_not_asked_for_again_and_a_flipped_byte_is(config, serv
     before = len(server.ranges)
     report, _ = fetch(config, tmp_path, waits[1])
     assert (report.there, report.requests) == (4, 0) and len(server.ranges) == before + 1  # the index's first page
-    path = listing.parent / read_listing(listing)["tiles"][2]["file"]
+    path = listing.parent / read_listing(listing, "alphaearth")["tiles"][2]["file"]
     content = bytearray(path.read_bytes())
     content[-9] ^= 1
     path.write_bytes(content)
@@ -69,7 +70,7 @@ def test_a_file_that_is_gone_is_named_and_may_be_declared_missing(config, server
         fetch(config, tmp_path, waits[1])
     named = config.model_copy(update={"missing": (f"44N_{tile.name.removesuffix('.tiff')}",)})
     report, listing = fetch(named, tmp_path, waits[1])
-    assert report.missing == list(named.missing) and len(read_listing(listing)["tiles"]) == 3
+    assert report.missing == [f"{named.missing[0]} 40m"] and len(read_listing(listing, "alphaearth")["tiles"]) == 3
 
 
 def test_a_busy_server_is_waited_for_as_long_as_it_says_and_not_for_ever(config, server, tmp_path, waits, victim):

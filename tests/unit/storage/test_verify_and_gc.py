@@ -102,6 +102,26 @@ def test_partitions_of_older_code_are_stale(filled: PartitionStore) -> None:
     assert not found[0].is_damage
 
 
+def test_a_store_of_an_older_entropice_is_read_told_as_stale_and_built_over(
+    filled: PartitionStore, make_labels: Make
+) -> None:
+    part = Partition("h3-4", 2018)
+    now = filled.manifest("labels", part)
+    recipe = dataclasses.replace(now.recipe, code_version="0")
+    text = dataclasses.replace(now, entropice="0.0.1", recipe=recipe).to_json()
+    for path in (filled.layout.pointer("labels", part), filled.layout.record(now)):
+        path.write_text(text)
+    assert filled.manifest("labels", part).entropice == "0.0.1"
+    xr.testing.assert_identical(filled.open("labels", part).load(), make_labels(2018))
+    assert [(f.kind, f.is_damage) for f in filled.verify(full=True, code_versions={"labels": "1"})] == [
+        ("stale_code_version", False)
+    ]
+    assert not filled.is_current("labels", part, now.recipe)
+    filled.publish("labels", part, make_labels(2018), now.recipe)
+    assert filled.is_current("labels", part, now.recipe) and filled.verify(full=True) == []
+    assert filled.gc(grace_seconds=0) == []
+
+
 def test_partitions_of_replaced_inputs_are_stale(filled: PartitionStore, make_labels: Make) -> None:
     filled.publish("cells", Partition("h3-4"), make_labels(10), Recipe("cells", "2"))
     assert kinds(filled) == ["stale_input", "stale_input"]

@@ -13,13 +13,14 @@ from pyproj import CRS
 
 from entropice_core.errors import SourceError
 from entropice_core.features.partials import merge_all
+from entropice_core.features.pieces import finished, load
 from entropice_core.features.streaming import Reducer
 from entropice_core.features.tiles import Tile, area_unit
 from entropice_core.grids import parse_grid_key
 from entropice_core.terrain import units as room
 from entropice_core.terrain.derivatives import layers, quantities
 from entropice_core.terrain.mosaic import mosaics, open_file
-from entropice_core.terrain.units import Work, finished, load, process_all
+from entropice_core.terrain.units import Work, process_all
 from tests.servers.stac import write_cog
 from tests.unit.terrain.arctic import CORE, EDGE, NORTH, WEST, write_tiles
 from tests.unit.terrain.conftest import hills
