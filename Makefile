@@ -36,6 +36,7 @@ lint: setup-dev  ## style, types, import rules, doctests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint deployment/Dockerfile; else echo "hadolint has no wheel for this machine: the Dockerfile was not looked at"; fi
 	$(BIN)/python -m pytest -q --doctest-modules entropice_core -p no:cacheprovider
 
 setup: $(VENV)/.installed  ## a virtual environment with what a user needs

@@ -39,6 +39,17 @@ def test_the_compose_file_is_one_and_a_misspelt_key_is_not(tmp_path: Path) -> No
     assert "healthchek" in done.stdout
 
 
+def test_hadolint_has_nothing_to_say_of_the_dockerfile_and_something_of_a_careless_one(tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("hadolint")
+    if not program.exists():
+        pytest.skip("no hadolint in this environment: its wheel is for Linux on x86_64")
+    careless = tmp_path / "Dockerfile"
+    careless.write_text("FROM python\nRUN apt-get install curl\n")
+    for file, code in ((ROOT / "deployment/Dockerfile", 0), (careless, 1)):
+        done = subprocess.run([program, str(file)], capture_output=True, text=True, timeout=60)
+        assert done.returncode == code, done.stdout
+
+
 def test_nothing_listens_to_the_world_but_the_proxy_and_no_secret_has_a_default(services: dict[str, Any]) -> None:
     assert sum(len(service.get("ports", [])) for service in services.values()) >= 6
     for name, service in services.items():
@@ -95,7 +106,7 @@ def test_every_volume_is_mounted_on_a_folder_of_the_user_of_the_image(services: 
     for target in targets:
         assert target in made, f"{target} would belong to root"
         assert any(target == folder or target.startswith(f"{folder}/") for folder in owned), target
-    assert "\nUSER entropice\n" in text
+    assert "\nUSER 10001\n" in text
 
 
 def test_workers_with_a_gpu_have_the_dask_of_the_scheduler() -> None:

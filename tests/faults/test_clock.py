@@ -46,7 +46,7 @@ def visit(home: Path) -> dict[str, object]:
     return {"seen": seen, "created": made.created, "removed": removed, "clock": found.found, "remedy": found.remedy}
 
 
-@pytest.mark.parametrize("hours", [1, -1])
+@pytest.mark.parametrize("hours", [1, pytest.param(-1, marks=pytest.mark.nightly)])
 def test_a_worker_whose_clock_is_an_hour_off_hides_and_loses_nothing_and_is_told(tmp_path: Path, hours: int) -> None:
     store = PartitionStore(tmp_path / "store", lock_timeout_s=5.0)
     first = publish(store, 1)
