@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,6 +41,15 @@ def demo(tmp_path_factory):
     return write_demo(tmp_path_factory.mktemp("demo") / "demo-data")
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A demo of one year and another seed; nobody may change it."""
+    folder, said = tmp_path_factory.mktemp("small") / "demo", []
+    write_demo(folder, 3, [2021], said.append)
+    assert said[0].startswith("darts/") and len(said) == 5
+    return folder
+
+
 def contents(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
@@ -55,6 +65,7 @@ def test_the_demo_is_small_and_has_every_file_of_the_preset(demo):
     assert all((demo / path.format(data=demo)).is_file() for path in (*inventory.files, *inventory.footprint.files))
 
 
+@pytest.mark.nightly  # a demo of one year is compared below
 def test_equal_seeds_give_equal_bytes(demo, tmp_path):
     assert contents(write_demo(tmp_path / "again")) == contents(demo)
 
@@ -66,10 +77,8 @@ def test_a_whole_demo_is_left_alone(demo):
     assert said == [] and before == {p: p.stat().st_mtime_ns for p in demo.rglob("*")}
 
 
-def test_an_incomplete_changed_or_other_demo_is_made_anew(tmp_path):
-    folder, said = tmp_path / "demo", []
-    whole = contents(write_demo(folder, 3, [2021], said.append))
-    assert said[0].startswith("darts/") and len(said) == 5
+def test_an_incomplete_changed_or_other_demo_is_made_anew(small, tmp_path):
+    folder, whole = shutil.copytree(small, tmp_path / "demo"), contents(small)
     assert is_complete(folder, 3, [2021])
     assert not is_complete(folder, 4, [2021]) and not is_complete(folder, 3, [2021, 2022])
     for name, content in {MARKER: b"{", "era5/era5_monthly_2021.nc": b"short", "terrain/more.tif": b""}.items():
@@ -98,7 +107,7 @@ def test_files_of_somebody_else_are_never_replaced(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
-def test_a_kill_leaves_no_folder_that_looks_whole_and_the_next_call_repairs(tmp_path):
+def test_a_kill_leaves_no_folder_that_looks_whole_and_the_next_call_repairs(small, tmp_path):
     folder = tmp_path / "demo"
     code = "import sys; from entropice_core.demo import write_demo; write_demo(sys.argv[1], 3, [2021])"
     child = subprocess.Popen([sys.executable, "-c", code, str(folder)])
@@ -111,6 +120,7 @@ def test_a_kill_leaves_no_folder_that_looks_whole_and_the_next_call_repairs(tmp_
     assert partial.is_dir() and not folder.exists()
     write_demo(folder, 3, [2021])
     assert is_complete(folder, 3, [2021]) and not partial.exists()
+    assert contents(folder) == contents(small)
 
 
 def test_the_climate_has_the_layout_of_the_climate_data_store(demo):

@@ -55,7 +55,7 @@ def test_cells_of_a_climate_that_no_training_cell_has_are_outside_and_most_other
     assert made["is_applicable"].values[~strange].mean() > 0.9
 
 
-@pytest.mark.parametrize("where", ["threads:2", "processes:1"])
+@pytest.mark.parametrize("where", ["threads:2", pytest.param("processes:1", marks=pytest.mark.nightly)])
 def test_chunks_here_and_elsewhere_give_the_same_digest(where):
     study = trained()
     here = predict_study(study.model, "healpix-6", study.cells, study.sources, Compute(), size=100)

@@ -173,10 +173,11 @@ def test_damaged_tiles_and_infinite_heights_are_named(tmp_path):
 
 
 def border_cells() -> dict[str, np.ndarray]:
-    return {"h3-6": np.unique(parse_grid_key("h3-6").locate(*WHOLE.border(64)))}
+    two_tiles = WHOLE.window(0, 0, (CORE, 2 * CORE))
+    return {"h3-6": np.unique(parse_grid_key("h3-6").locate(*two_tiles.border(64)))}
 
 
-def test_a_killed_run_leaves_whole_units_and_the_next_goes_on(folder, mosaic, tmp_path, monkeypatch):
+def test_a_killed_run_leaves_whole_units_and_the_next_goes_on(folder, tmp_path, monkeypatch):
     script = textwrap.dedent(
         """
         import sys
@@ -186,7 +187,7 @@ def test_a_killed_run_leaves_whole_units_and_the_next_goes_on(folder, mosaic, tm
         from tests.unit.terrain.test_units import border_cells, work_on
 
         Mosaic.units.__defaults__ = (300,)
-        (one,) = mosaics(open_file(path) for path in sorted(Path(sys.argv[1]).glob("*_dem.tif")))
+        (one,) = mosaics(open_file(path) for path in sorted(Path(sys.argv[1]).glob("*_dem.tif"))[:2])
         process_all(work_on(one, border_cells()), Path(sys.argv[2]), 1, lambda line: print(line, flush=True))
         """
     )
@@ -203,9 +204,10 @@ def test_a_killed_run_leaves_whole_units_and_the_next_goes_on(folder, mosaic, tm
         child.stdout.close()
     assert "computed" in lines[4]
     monkeypatch.setattr("entropice_core.terrain.mosaic.Mosaic.units.__defaults__", (300,))
+    (mosaic,) = mosaics(open_file(path) for path in sorted(folder.glob("*_dem.tif"))[:2])
     told: list[str] = []
     process_all(work_on(mosaic, border_cells()), killed, 2, told.append)
     assert sum("was there" in line for line in told) >= 5 and sum("computed" in line for line in told) >= 1
     process_all(work_on(mosaic, border_cells()), whole, 1)
     names = {path.name for path in whole.glob("*.npz")}
-    assert names == {path.name for path in killed.glob("*.npz")} and len(names) > 20
+    assert names == {path.name for path in killed.glob("*.npz")} and len(names) > 8
