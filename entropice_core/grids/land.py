@@ -91,14 +91,19 @@ def land_samples_for(lat: npt.ArrayLike, area_m2: npt.ArrayLike) -> LandSamples:
     return land_samples(max(float(np.min(lat)) - reach, 0.0), _step_for(float(areas.mean())))
 
 
-def land_blocks(min_latitude: float, step: int) -> Iterator[LandSamples]:
-    """All blocks north of a latitude, sea included, one degree of latitude at a time from the pole southward."""
+def land_blocks(min_latitude: float, step: int, max_latitude: float = 90.0) -> Iterator[LandSamples]:
+    """All blocks north of a latitude, sea included, one degree of latitude at a time from the pole southward.
+
+    Degrees that lie wholly north of ``max_latitude`` are left out.
+    """
     if not 0.0 <= min_latitude < 90.0 or step < 1 or _ROWS_PER_READ % step:
         raise GridError(
             f"Land blocks need a latitude from 0 to below 90 and a step that divides {_ROWS_PER_READ}, "
             f"but got {min_latitude} and {step}."
         )
     for first_row, sea in _mask_rows(min_latitude):
+        if 90.0 - (first_row + sea.shape[0]) / PIXELS_PER_DEGREE > max_latitude:
+            continue
         rows = [_block_row(sea[i : i + step], first_row + i, step) for i in range(0, sea.shape[0], step)]
         lon, lat, land, block = (np.concatenate(column) for column in zip(*rows, strict=True))
         yield LandSamples(lon, lat, land, block)
@@ -119,7 +124,8 @@ def land_fraction(grid: Grid, cell_ids: npt.ArrayLike) -> Float32:
     _refuse(lat < 0.0, ids, grid.key, "lie in the southern hemisphere", "the land mask is read north of the equator")
     reach = float(np.degrees(np.sqrt(areas.max()) / SEMIMAJOR_AXIS_M))  # beyond the corner of any cell
     land, total = np.zeros(ids.size), np.zeros(ids.size)
-    for block in land_blocks(max(float(lat.min()) - reach, 0.0), _step_for(float(areas.mean()))):
+    south, north = max(float(lat.min()) - reach, 0.0), float(lat.max()) + reach
+    for block in land_blocks(south, _step_for(float(areas.mean())), north):
         near = block.select(_is_near(block, lon, lat, reach))
         index, found = _index_of(grid.locate(near.lon, near.lat), ids)
         land += np.bincount(index, weights=near.area_m2[found], minlength=ids.size)

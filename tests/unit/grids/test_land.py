@@ -161,3 +161,12 @@ def test_another_mask_in_the_package_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(land, "_mask_path", lambda: tmp_path / "mask.npz")
     with pytest.raises(SourceError, match=r"bool of shape \(180, 360\)"):
         land_samples(89.0)
+
+
+def test_degrees_north_of_what_is_wanted_are_left_out_and_nothing_else():
+    whole = list(land_blocks(60.0, 6))
+    some = list(land_blocks(60.0, 6, 66.5))
+    assert [float(block.lat.max()) for block in some] == [float(block.lat.max()) for block in whole[-7:]]
+    assert len(whole) == 30
+    for one, other in zip(some, whole[-7:], strict=True):
+        np.testing.assert_array_equal(one.area_m2, other.area_m2)

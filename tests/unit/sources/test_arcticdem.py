@@ -30,7 +30,7 @@ schema_version = 1
 [study]
 name = "tiny"
 title = "A corner of Siberia"
-grids = ["h3-5", "healpix-8", "healpix-9"]
+grids = ["h3-5", "healpix-9"]
 years = {{ first = 2021, last = 2021 }}
 [study_area]
 min_latitude = 60.0
@@ -170,7 +170,7 @@ def test_a_damaged_tile_fails_the_fetch_and_its_name_is_told(study, server):
 
 def test_only_tiles_that_a_cell_touches_are_fetched(study, server):
     study.write_text(study.read_text().replace("[87.2, 64.6, 88.4, 65.1]", "[87.3, 64.75, 87.35, 64.8]"))
-    study.write_text(study.read_text().replace('"h3-5", "healpix-8", "healpix-9"', '"healpix-10"'))
+    study.write_text(study.read_text().replace('"h3-5", "healpix-9"', '"healpix-10"'))
     arcticdem(study=str(study))
     listing = json.loads((study.parent / "data/arcticdem/tiny.json").read_text())
     assert 1 <= len(listing["tiles"]) < 6
