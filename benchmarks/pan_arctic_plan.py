@@ -47,7 +47,7 @@ PARTS = {
     "queue slots": Part(4, "requests at once", "docs/dagster.md, limit of one run"),
     "dem units": Part(1640, "units", TERRAIN),
     "dem units most": Part(2650, "units", TERRAIN),
-    "dem unit": Part(12.85, "s a unit, all nine levels", TERRAIN),
+    "dem unit": Part(12.6, "s a unit, all nine levels", TERRAIN),
     "dem down": Part(104, "GB at most", TERRAIN),
     "dem requests": Part(15_000, "at most", TERRAIN),
     "dem kept": Part(8, "GB at most", TERRAIN),

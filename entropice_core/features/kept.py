@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -52,7 +53,7 @@ class KeptFiles:
         np.savez_compressed(buffer, header=told, **arrays)  # type: ignore[arg-type]
         data = buffer.getvalue()
         target = self.folder / f"{key}-{hashlib.sha256(data).hexdigest()[:_DIGITS]}.npz"
-        unfinished = target.with_suffix(f".{os.getpid()}.{key[:8]}.tmp")
+        unfinished = target.with_suffix(f".{uuid.uuid4().hex}.tmp")  # process numbers repeat on other machines
         with unfinished.open("wb") as file:
             file.write(data)
             file.flush()

@@ -58,6 +58,9 @@ def bring_all(pieces: Sequence[Piece], files: PartialFiles, workers: int, what: 
 
     Pieces whose files are there and whole are not computed again; the others are computed for all grids that lack them
     in one pass. ``workers`` threads work side by side; what one piece needs is a few hundred MB. ``what`` names pieces.
+
+    Pieces are taken in an order of chance: processes that build several grids at a time find each other's files instead
+    of making all of them in step. The order of the result is that of the pieces.
     """
     lock, done = Lock(), 0
 
@@ -75,8 +78,10 @@ def bring_all(pieces: Sequence[Piece], files: PartialFiles, workers: int, what: 
             say(f"{piece.name}: {how} ({done} of {len(pieces)} {what})")
         return found
 
+    order = np.random.default_rng().permutation(len(pieces)).tolist()
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        return list(pool.map(bring, pieces))
+        made = dict(zip(order, pool.map(lambda number: bring(pieces[number]), order), strict=True))
+    return [made[number] for number in range(len(pieces))]
 
 
 def finished(paths: Sequence[Path]) -> Iterator[Partials]:
