@@ -66,11 +66,16 @@ def field(tile: AefTile, seed: int = 5) -> np.ndarray:
 
 def coarser(x: np.ndarray, factor: int) -> np.ndarray:
     """Means of squares of valid pixels, of length 1: (64, n, n) -> (64, n / factor, n / factor)."""
-    n = x.shape[1] // factor
-    parts = x.reshape(64, n, factor, n, factor).astype(np.float64)
-    valid = np.isfinite(parts).sum(axis=(2, 4))
-    mean = np.where(valid, np.nansum(parts, axis=(2, 4)) / np.maximum(valid, 1), np.nan)
-    return mean / np.sqrt((mean**2).sum(axis=0))
+    void = np.isnan(x[0])  # of all bands or of none
+    filled = np.where(void, 0.0, x) if void.any() else x
+    rows = np.zeros((x.shape[0], x.shape[1], x.shape[2] // factor))
+    sums = np.zeros((x.shape[0], x.shape[1] // factor, x.shape[2] // factor))
+    for i in range(factor):
+        rows += filled[:, :, i::factor]
+    for i in range(factor):
+        sums += rows[:, i::factor]
+    length = np.sqrt((sums**2).sum(axis=0))
+    return sums / np.where(length > 0.0, length, np.nan)
 
 
 def write_tile(folder: Path, tile: AefTile, x: np.ndarray | None = None) -> np.ndarray:

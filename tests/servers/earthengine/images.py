@@ -65,9 +65,10 @@ def images_of_tiles(
     made = []
     for zone in sorted({tile.zone for tile in tiles}):
         mine = sorted((tile for tile in tiles if tile.zone == zone), key=lambda tile: tile.west)
-        levels = {1: np.concatenate([meaning(stored[tile.name]) for tile in mine], axis=2)}
+        pixels = [meaning(stored[tile.name]) for tile in mine]
+        levels = {1: np.concatenate(pixels, axis=2)}
         for factor in factors:
-            parts = [meaning(quantised(coarser(meaning(stored[tile.name]), factor))) for tile in mine]
+            parts = [meaning(quantised(coarser(each, factor))) for each in pixels]
             levels[factor] = np.concatenate(parts, axis=2)
         first = mine[0]
         made.append(
