@@ -59,9 +59,11 @@ def report(settings: Settings) -> list[Finding]:
         _data(settings),
         _study(settings),
         _store(settings),
+        *_bucket(settings),
         _tracking(settings),
         _compute(settings),
         _climate_key(),
+        _earth_engine_key(),
     ]
 
 
@@ -152,6 +154,22 @@ def _store(settings: Settings) -> Finding:
     return Finding("store", f"{root}: {len(damage)} damaged files", remedy)
 
 
+def _bucket(settings: Settings) -> list[Finding]:
+    """Ask the object storage for what it holds of the study, where the store is in one."""
+    if not settings.store_url:
+        return []
+    if not find_spec("obstore"):
+        return [Finding("ENTROPICE_STORE", "obstore is not installed", "pip install 'entropice[objects]'")]
+    from entropice_core.storage.bucket import Bucket
+
+    try:
+        url = f"{settings.store_url.rstrip('/')}/{load_study(settings.study).study.name}"
+        count = sum(str(item["path"]).endswith("/current.json") for item in Bucket(url, TIMEOUT_S).list())
+    except EntropiceError as error:
+        return [Finding("ENTROPICE_STORE", settings.store_url, str(error))]
+    return [Finding("ENTROPICE_STORE", f"{url} answers: {count} partitions")]
+
+
 def _tracking(settings: Settings) -> Finding:
     uri = settings.tracking_uri
     if not uri.startswith(("http://", "https://")):
@@ -188,3 +206,15 @@ def _climate_key() -> Finding:
     if file.is_file():
         return Finding("CDS key", f"{file} is there")
     return Finding("CDS key", "none; only fetching ERA5 needs it: https://cds.climate.copernicus.eu/how-to-api")
+
+
+def _earth_engine_key() -> Finding:
+    """Say where credentials of Earth Engine are; whether they are valid, only their use tells."""
+    named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    if named:
+        remedy = "" if Path(named).is_file() else "let GOOGLE_APPLICATION_CREDENTIALS name a file of credentials"
+        return Finding("Earth Engine", f"{named} {'is no file' if remedy else 'is there'}", remedy)
+    left = Path.home() / ".config" / "earthengine" / "credentials"
+    if left.is_file():
+        return Finding("Earth Engine", f"{left} is there")
+    return Finding("Earth Engine", "no credentials; only embeddings by that route need some (docs/alphaearth.md)")

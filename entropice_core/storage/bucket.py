@@ -17,9 +17,13 @@ SCHEMES = ("s3://", "gs://", "az://", "file://")
 
 @dataclass(frozen=True)
 class Bucket:
-    """Objects below an address; keys are relative to it. Every failure names the address and the key."""
+    """Objects below an address; keys are relative to it. Every failure names the address and the key.
+
+    ``patience_s`` : how long a storage that does not answer is asked again; ``RETRY_SECONDS`` when not given.
+    """
 
     url: str
+    patience_s: float | None = None
     _client: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -29,7 +33,7 @@ class Bucket:
             raise ConfigError(
                 f"ENTROPICE_STORE is {self.url!r}: give an address that begins with {', '.join(SCHEMES)}."
             )
-        object.__setattr__(self, "_client", from_url(self.url, **_options(self.url)))
+        object.__setattr__(self, "_client", from_url(self.url, **_options(self.url, self.patience_s or RETRY_SECONDS)))
 
     def get(self, key: str) -> tuple[bytes, str | None]:
         """Read an object and its tag; ``FileNotFoundError`` when there is none."""
@@ -113,10 +117,10 @@ class _Named:
             ) from error
 
 
-def _options(url: str) -> dict[str, Any]:
+def _options(url: str, patience_s: float) -> dict[str, Any]:
     """Give a local server without TLS a chance, and an end to asking one that does not answer."""
     if url.startswith("file://"):
         return {"mkdir": True}
     plain = url.startswith("s3://") and os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    patience = {"max_retries": 8, "retry_timeout": timedelta(seconds=RETRY_SECONDS)}
+    patience = {"max_retries": 8, "retry_timeout": timedelta(seconds=patience_s)}
     return {"client_options": {"allow_http": plain}, "retry_config": patience}

@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import xarray as xr
 
+from entropice_core.config import Settings
+from entropice_core.doctor import Finding, _bucket
 from entropice_core.errors import ConfigError, MissingPartitionError, StoreError
 from entropice_core.storage.partition import Partition
 from entropice_core.storage.recipe import Recipe
@@ -128,6 +131,49 @@ def test_a_writer_killed_on_its_way_up_leaves_the_version_before(url: str, tmp_p
     assert float(reader.open("made", PART)["height"][0]) == 9.0
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("objects", [1, 4, 9])
+def test_a_writer_killed_from_outside_while_files_go_up_leaves_the_version_before(
+    url: str, tmp_path: Path, objects: int
+) -> None:
+    """SIGKILL as soon as so many of twelve files of 4 MB are up: mostly while the next one is on its way."""
+    reader = open_store(tmp_path / "reader", url)
+    before = publish_files(reader, tmp_path / "small", 1, 10)
+    there = {str(item["path"]) for item in reader.bucket.list()}
+    command = [sys.executable, "-c", BIG_WRITER, str(tmp_path / "writer"), url, str(tmp_path / "big")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    writer = subprocess.Popen(command, env=environment)
+    end = time.monotonic() + 120
+    while len({str(item["path"]) for item in reader.bucket.list()} - there) < objects and time.monotonic() < end:
+        time.sleep(0.002)
+    writer.kill()
+    writer.wait()
+    up = {str(item["path"]) for item in reader.bucket.list()} - there
+    assert objects <= len(up) < 12, "it was not killed on its way"
+    assert reader.manifest("made", PART) == before
+    assert reader.verify(full=True) == []
+    assert {path.read_bytes() for path in reader.path("made", PART).iterdir()} == {b"1" * 10}
+    again = publish_files(open_store(tmp_path / "writer", url), tmp_path / "again", 12, 4_000_000)
+    assert reader.manifest("made", PART) == again
+    assert len(list(open_store(tmp_path / "fresh", url).path("made", PART).iterdir())) == 12
+    assert reader.verify(full=True) == []
+
+
+def publish_files(store: BucketStore, folder: Path, count: int, size: int):
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"{number:02}.bin").write_bytes(b"%d" % (number + 1) * (size if number < 9 else size // 2))
+    return store.publish("made", PART, folder, Recipe("made", str(count)))
+
+
+BIG_WRITER = """
+import sys
+from pathlib import Path
+from tests.faults.test_bucket import open_store, publish_files
+publish_files(open_store(Path(sys.argv[1]), sys.argv[2]), Path(sys.argv[3]), 12, 4_000_000)
+"""
+
+
 def test_an_object_that_is_gone_or_changed_is_named_and_building_again_repairs_it(url: str, tmp_path: Path) -> None:
     here = open_store(tmp_path / "here", url)
     manifest = publish(here, 1.0)
@@ -170,6 +216,16 @@ def test_a_storage_that_is_not_there_and_an_address_that_is_none_are_named(
     monkeypatch.setattr("entropice_core.storage.bucket.RETRY_SECONDS", 1)
     with pytest.raises(StoreError, match=r"s3://nowhere/made.*check ENTROPICE_STORE"):
         open_store(tmp_path, "s3://nowhere").manifest("made", PART)
+
+
+def test_the_doctor_asks_the_storage(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(open_store(tmp_path / "here", f"{url}/demo"), 1.0)
+    settings = Settings(home=tmp_path, tracking_uri="", store_url=url)
+    assert _bucket(settings) == [Finding("ENTROPICE_STORE", f"{url}/demo answers: 1 partitions")]
+    assert _bucket(settings.model_copy(update={"store_url": ""})) == []
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    (found,) = _bucket(settings)
+    assert found.found == url and "the object storage refused" in found.remedy
 
 
 def test_a_study_builds_into_a_bucket_with_the_digests_of_a_folder(url: str, tmp_path: Path) -> None:

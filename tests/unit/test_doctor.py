@@ -41,6 +41,18 @@ def test_a_study_that_cannot_be_read_and_a_wrong_setting_are_named(tmp_path: Pat
     assert "give serial, threads" in sick["ENTROPICE_COMPUTE"].remedy
 
 
+def test_credentials_of_earth_engine_are_found_and_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    assert found(settings(tmp_path))["Earth Engine"].found.startswith("no credentials")
+    left = tmp_path / ".config" / "earthengine" / "credentials"
+    left.parent.mkdir(parents=True)
+    left.write_text("secret")
+    assert found(settings(tmp_path))["Earth Engine"] == Finding("Earth Engine", f"{left} is there")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    assert "name a file" in found(settings(tmp_path))["Earth Engine"].remedy
+
+
 def test_a_damaged_store_is_found(tmp_path: Path) -> None:
     from tests.unit.storage.test_backup import PartitionStore, publish
 
