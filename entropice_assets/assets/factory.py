@@ -52,11 +52,6 @@ PARTITIONS_PER_RUN = 10
 """Starting a process costs more than most partitions do, and one failure should not stop many of them."""
 
 
-MEMORY_GB = {"features": 6, "training_set": 4, "model": 8}
-"""What a step may take on a shared worker, by kind; others are small. ENTROPICE_MEMORY says otherwise."""
-SMALL_GB = 3
-
-
 class BuildConfig(dg.Config):
     """What can be asked for when an asset is materialized."""
 
@@ -138,7 +133,7 @@ def controlled(study: Context, outcome: Outcome, config: BuildConfig) -> Outcome
 def needs_of(product: Product) -> dict[str, float]:
     """Say what a step needs of the worker that runs it: memory in GB, and a GPU where its model or its sums do."""
     settings = Settings.from_environment()
-    memory: dict[str, float] = {"MEMORY": settings.memory.get(product.kind, MEMORY_GB.get(product.kind, SMALL_GB))}
+    memory = {"MEMORY": settings.memory_of(product.kind)}
     return {**memory, "GPU": 1} if product.needs_gpu(settings) else memory
 
 

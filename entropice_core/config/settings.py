@@ -14,6 +14,11 @@ KNOWN = {  # variables of the environment, without ENTROPICE_; AUTOGLUON_PYTHON 
 }  # fmt: skip
 
 
+MEMORY_GB = {"features": 6.0, "training_set": 4.0, "model": 8.0}
+"""What a step may take on a shared worker, by kind of dataset; others are small. ENTROPICE_MEMORY says otherwise."""
+SMALL_GB = 3.0
+
+
 class Settings(Strict):
     """Paths and switches of this machine, from ENTROPICE_* variables; none of them changes a result.
 
@@ -67,6 +72,10 @@ class Settings(Strict):
             dagster_url=(env.get("ENTROPICE_DAGSTER_URL") or "").rstrip("/"),
             memory=memory_by_kind(env.get("ENTROPICE_MEMORY") or ""),
         )
+
+    def memory_of(self, kind: str) -> float:
+        """GB that a step may take on a shared worker."""
+        return self.memory.get(kind, MEMORY_GB.get(kind, SMALL_GB))
 
     def is_generated(self, study: Study) -> bool:
         """Say whether the study reads the generated Arctic: the demo does, whatever ENTROPICE_DATA names."""

@@ -75,13 +75,16 @@ def feature_files(name: str, context: Context, partition: Partition) -> list[Pat
 
 def features(name: str, context: Context, partition: Partition, _: Path) -> Built:
     """Turn one source's pixels into features of cells."""
-    from entropice_core.compute import gpu_arrays
+    from entropice_core.compute import Compute, gpu_arrays
     from entropice_core.sources import open_source
     from entropice_core.sources.base import AddsUpPixels, ServesGrids
+    from entropice_core.sources.tiled import TiledSource
 
     source = open_source(name, context.study.sources[name], context.data_root, context.settings.home / "work")
     if context.settings.sums_on_gpu and isinstance(source, AddsUpPixels):
         source = source.adding_up_with(gpu_arrays())
+    if isinstance(source, TiledSource) and Compute.parse(context.settings.compute).kind == "dask":
+        source = source.within(context.settings.memory_of("features"))  # a worker that others count on
     if isinstance(source, ServesGrids):
         source = source.serving(_cells_of_grids(context), context.say)
     here = context.open("cells", Partition(partition.grid))

@@ -25,7 +25,7 @@ from entropice_core.features.tiles import area_unit
 from entropice_core.fetch.alphaearth_index import calendar_year, listing_path
 from entropice_core.fetch.tiles import read_listing
 from entropice_core.grids.base import Grid, UInt64
-from entropice_core.sources.tiled import TiledSource, workers
+from entropice_core.sources.tiled import TiledSource
 
 VERSION = "1"
 
@@ -127,7 +127,7 @@ class AlphaEarth(TiledSource):
         reducer = Reducer({**self.others, grid.key: ids}, quantities(), area_unit(pixel_m2), pixel_m2, self.arrays)
         vectors, counts = Vectors(ids), np.zeros(3, dtype=np.int64)
         with self.folder("alphaearth") as folder:
-            found = process_all(tiles, reducer, folder, workers(), self.say)[grid.key]
+            found = process_all(tiles, reducer, folder, self.workers, self.say)[grid.key]
             for part in finished([path for _, path in found]):
                 counts += part.counts[0]  # all bands have the same pixels
                 self._fill(vectors, part)

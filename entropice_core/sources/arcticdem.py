@@ -21,7 +21,7 @@ from entropice_core.features.streaming import Reducer
 from entropice_core.features.tiles import area_unit
 from entropice_core.fetch.tiles import read_listing
 from entropice_core.grids.base import Float64, Grid, UInt64
-from entropice_core.sources.tiled import TiledSource, workers
+from entropice_core.sources.tiled import TiledSource
 from entropice_core.terrain.derivatives import quantities
 from entropice_core.terrain.mosaic import Mosaic, mosaics, open_file
 from entropice_core.terrain.units import Work, process_all
@@ -106,7 +106,7 @@ class ArcticDem(TiledSource):
         table = _Table(ids, self.config, [quantity.name for quantity in wanted])
         with self.folder("terrain") as folder:
             for model in models:
-                paths = process_all(self._work(model, reducer), folder, workers(), self.say)[grid.key]
+                paths = process_all(self._work(model, reducer), folder, self.workers, self.say)[grid.key]
                 for part in finished(paths):
                     table.add(part)
         bands, attrs = [quantity.name for quantity in wanted], self._attrs(grid, table, reducer)

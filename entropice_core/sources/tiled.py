@@ -16,13 +16,17 @@ from entropice_core.errors import ConfigError, SourceError
 from entropice_core.features.pieces import Say
 from entropice_core.grids.base import Float64, Grid, UInt64
 
+PROCESS_GB, TILE_GB = 0.4, 0.7
+"""Memory of the process, and of a unit of terrain that is worked on (benchmarks/terrain_unit.md)."""
+
 
 @dataclass(frozen=True)
 class TiledSource:
     """Features of one ``[sources.<name>]`` table whose files are tiles that a fetch has listed.
 
     ``work`` : folder in which partial statistics are kept. ``others`` : cells of the study's other grids, for which
-    they are made in the same pass. ``arrays`` : what adds pixels up, CuPy for a GPU. None of them changes a result.
+    they are made in the same pass. ``arrays`` : what adds pixels up, CuPy for a GPU. ``threads`` : tiles in work side
+    by side, by default one for each core. None of them changes a result.
     """
 
     name: str
@@ -32,6 +36,7 @@ class TiledSource:
     others: Mapping[str, UInt64] = field(default_factory=dict)
     say: Say = lambda _: None
     arrays: ModuleType | None = None
+    threads: int | None = None
 
     def keeping_work_in(self, folder: Path) -> Self:
         """Give the same source with a folder to keep work in."""
@@ -44,6 +49,15 @@ class TiledSource:
     def adding_up_with(self, arrays: ModuleType | None) -> Self:
         """Give the same source that adds pixels up with arrays of some module of the array API."""
         return replace(self, arrays=arrays)
+
+    def within(self, memory_gb: float) -> Self:
+        """Give the same source that works on no more tiles at a time than some memory holds, and at least on one."""
+        return replace(self, threads=max(1, min(_cores(), int((memory_gb - PROCESS_GB) / TILE_GB))))
+
+    @property
+    def workers(self) -> int:
+        """Tiles that are worked on side by side."""
+        return self.threads or _cores()
 
     def check_listed(self, listing: Path, found: Mapping[str, Any], keys: Sequence[str]) -> None:
         """Refuse a list of tiles that was fetched for other values of some keys; ``ConfigError`` says which."""
@@ -128,6 +142,5 @@ class TiledSource:
         return {key: getattr(self.config, key) for key in ("title", "citation", "doi", "licence", "statement")}
 
 
-def workers() -> int:
-    """Threads that work on tiles side by side: one per core, as memory allows a few hundred MB for each."""
+def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

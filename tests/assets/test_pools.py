@@ -1,6 +1,7 @@
 """Models that ask for a GPU wait for the GPU, others for each other; MLflow learns which run of Dagster it was."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,11 +9,12 @@ from entropice_assets.assets.factory import needs_of, pool_of
 from entropice_assets.build import build_defs
 from entropice_assets.dask import RESOURCES_TAG
 from entropice_assets.resources import EntropiceResource
-from entropice_core.config import load_study
+from entropice_core.config import Settings, load_study
 from entropice_core.config.sources.alphaearth import AlphaEarthConfig
 from entropice_core.config.sources.arcticdem import ArcticDemConfig
 from entropice_core.errors import ConfigError
 from entropice_core.pipeline.graph import build_graph
+from entropice_core.sources import open_source
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,16 @@ def test_steps_that_add_pixels_up_on_a_gpu_ask_for_one_and_wait_for_each_other(m
     assert pool_of(graph["features.embedding"]) == ("gpu" if gpu else None)
     others = [product for name, product in graph.items() if name not in ("features.embedding", "features.terrain_32m")]
     assert not any("GPU" in needs_of(product) for product in others)
+
+
+def test_a_step_on_a_shared_worker_takes_no_more_tiles_at_a_time_than_its_memory_holds(monkeypatch):
+    monkeypatch.setattr("entropice_core.sources.tiled._cores", lambda: 64)
+    config = ArcticDemConfig(kind="arcticdem", title="t", path="{data}/tiles.json")
+    source = open_source("dem", config, Path("nowhere"))
+    for given, threads in (("", 8), ("features=48", 64), ("features=20", 28), ("features=0.5", 1)):
+        monkeypatch.setenv("ENTROPICE_MEMORY", given)
+        assert source.within(Settings.from_environment().memory_of("features")).workers == threads
+    assert source.workers == 64
 
 
 def test_the_assets_carry_what_their_steps_need(monkeypatch):
