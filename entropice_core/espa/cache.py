@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,7 @@ class SearchCache:
     def save(self, key: str, outcome: Outcome) -> None:
         """Write a chunk whole or not at all."""
         path = self._path(key)
-        staging = path.with_name(f"{path.name}.{os.getpid()}.part")
+        staging = path.with_name(f"{path.name}.{uuid4().hex}.part")  # machines may share a folder
         with staging.open("wb") as stream:
             np.savez(stream, **_pack(outcome))
             stream.flush()

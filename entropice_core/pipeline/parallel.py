@@ -14,7 +14,7 @@ from typing import Any
 
 from entropice_core.compute import Compute, Spread
 from entropice_core.config import Settings, Study
-from entropice_core.errors import ConfigError
+from entropice_core.errors import ConfigError, EntropiceError
 from entropice_core.pipeline.product import Context, Product
 from entropice_core.pipeline.run import Graph, materialize, recipe_of
 from entropice_core.storage.partition import Partition
@@ -81,7 +81,10 @@ def _spreading(compute: Compute, settings: Settings) -> Iterator[tuple[Spread, S
 
 def _is_current(context: Context, graph: Graph, product: Product, partition: Partition) -> bool:
     """Look before work is sent away: where nothing is to be done no worker needs to start."""
-    return context.store.is_current(product.dataset, partition, recipe_of(context, graph, product, partition))
+    try:
+        return context.store.is_current(product.dataset, partition, recipe_of(context, graph, product, partition))
+    except EntropiceError:  # said where it is built, after what comes before it
+        return False
 
 
 def stretches(todo: Sequence[Task]) -> Iterator[list[Task]]:
