@@ -1,6 +1,7 @@
 """How good the models are: leaderboard, curves, folds, search, regions, importances, and where the run is recorded."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,13 @@ from entropice_core.dashboard import pictures, scores, tracking
 from entropice_core.dashboard.layers import table_layer
 from entropice_core.dashboard.library import Library
 from entropice_core.dashboard.scores import METRICS, Trained
-from entropice_core.dashboard.widgets import choose, show_figure, show_map, show_stored, show_table
+from entropice_core.dashboard.widgets import choose, show_figure, show_map, show_published, show_table
 from entropice_core.dashboard.words import explain_missing, plain, readable, say
 from entropice_core.errors import StoreError
 from entropice_core.pipeline.words import score_notes
 from entropice_core.plots import scores as figures
 from entropice_core.plots.view import TURNED
 from entropice_core.storage.partition import Partition
-
-TRUST_PICTURES = {
-    "reliability_by.png": "Reliability by class and by region",
-    "dissimilarity.png": "Dissimilarity to the training cells, and the edge of the area of applicability",
-    "distances.png": "Distances to training cells: folds against the map",
-}
-
 
 BASELINE = (
     "Cells of all held-out folds are ranked together. The baseline “prevalence” gives all cells of a fold what is "
@@ -169,7 +163,13 @@ def _trust(library: Library, chosen: Trained, _: list[Trained]) -> None:
     stem = f"{chosen.model}_{chosen.grid}"
     show_figure(pictures.coverage(library, chosen.model, chosen.grid), f"coverage_{stem}", "Coverage of conformal sets")
     say(trust.get("distances", {}).get("verdict", ""))
-    show_stored(library, dataset, partition, TRUST_PICTURES)
+    folder, problem = library.folder(dataset, partition), pictures.why_not_again(library, chosen.model, chosen.grid)
+    if problem:
+        say(f"As PNG only. {problem}")
+    for name, words in pictures.TRUST.items():
+        if (folder / f"{name}.png").is_file():  # an older version holds fewer
+            again = None if problem else partial(pictures.trust_figure, library, chosen.model, chosen.grid, name)
+            show_published((folder / f"{name}.png").read_bytes(), f"{name}_{stem}", words, again)
 
 
 def _search(_: Library, chosen: Trained, __: list[Trained]) -> None:
