@@ -135,7 +135,7 @@ def _bar(layer: Layer) -> dict[str, object]:
     """Lay the colour bar under the words that say what it measures, so that it is beside them in any shape of map."""
     bar: dict[str, object] = {
         "orientation": "h", "thickness": 11, "len": 0.55, "x": 0, "xanchor": "left", "xpad": 0, "y": 1.0,
-        "yanchor": "bottom", "ypad": 5, "outlinewidth": 0, "tickfont": {"size": 11},
+        "yanchor": "bottom", "ypad": 5, "outlinewidth": 0, "tickfont": {"size": 11}, "exponentformat": "e",
     }  # fmt: skip
     if layer.kind == "classes":
         n = max(len(layer.classes), 2)
