@@ -9,7 +9,7 @@ import streamlit as st
 from matplotlib.figure import Figure
 
 from entropice_core.dashboard.library import Library, cell_text, parse_place, position_of
-from entropice_core.dashboard.words import explain_missing, plain, save
+from entropice_core.dashboard.words import explain_missing, plain, readable, save
 from entropice_core.plots.files import figure_bytes, table_bytes
 from entropice_core.plots.interactive import POINTS, interactive_map
 from entropice_core.plots.layer import Layer
@@ -65,7 +65,8 @@ def show_table(table: pd.DataFrame, name: str, links: Sequence[str] = (), **opti
     fractions = [str(name) for name, kind in table.dtypes.items() if kind.kind == "f"]
     config: dict[str, Any] = {name: st.column_config.NumberColumn(format="%.4g") for name in fractions}
     config |= {column: st.column_config.LinkColumn(display_text="open") for column in links}
-    st.dataframe(table, hide_index=True, width="stretch", column_config=config, **options)
+    words = f"Table {readable(name)}: {len(table):,} rows of {', '.join(map(str, table.columns))}"
+    st.dataframe(table, hide_index=True, width="stretch", column_config=config, alt=words, **options)
     save("CSV", lambda: table_bytes(table), f"{name}.csv", "text/csv")
 
 

@@ -19,6 +19,9 @@ from entropice_core.prediction.maps import ZERO
 
 GRATICULE = "rgba(70, 90, 105, 0.45)"
 MARK = "#e0218a"
+NOTE, QUIET = "#45525d", "#555555"
+"""Colours of words on the map, and below it."""
+
 POINTS = 1
 """Which trace holds the points that can be clicked."""
 
@@ -78,7 +81,7 @@ def _lines(figure: go.Figure, view: View) -> None:
         if len(middle) > 4:
             at = middle[len(middle) // 12]
             figure.add_annotation(
-                x=at[0], y=at[1], text=line.text, showarrow=False, font={"size": 10, "color": "#45525d"},
+                x=at[0], y=at[1], text=line.text, showarrow=False, font={"size": 10, "color": NOTE},
                 bgcolor="rgba(255,255,255,0.55)", borderpad=1,
             )  # fmt: skip
     figure.add_scatter(x=x, y=y, mode="lines", line={"width": 0.7, "color": GRATICULE}, hoverinfo="skip")
@@ -188,5 +191,5 @@ def _words(figure: go.Figure, layer: Layer, view: View) -> None:
     for i, line in enumerate(below):
         figure.add_annotation(
             xref="paper", yref="paper", x=0, y=0, yshift=-6 - 13 * i, xanchor="left", yanchor="top", showarrow=False,
-            text=escape(line), font={"size": 10, "color": "#555555"},
+            text=escape(line), font={"size": 10, "color": QUIET},
         )  # fmt: skip

@@ -126,7 +126,7 @@ def dissimilarity(index: Float64, threshold: float, title: str) -> Figure:
     axes.hist(np.minimum(known, most), bins=np.linspace(0, most, 60).tolist(), color=COLOURS[0])
     axes.axvline(threshold, color=COLOURS[1], linewidth=1.4)
     outside = int((known > threshold).sum())
-    axes.text(threshold, axes.get_ylim()[1] * 0.92, f" threshold {threshold:.3f}", color=COLOURS[1], fontsize=8)
+    axes.text(threshold, axes.get_ylim()[1] * 0.92, f" threshold {threshold:.3f}", color="#444444", fontsize=8)
     axes.set_xlabel("dissimilarity index of held-out training cells (1 = mean distance between them)", fontsize=8)
     axes.set_ylabel("rows", fontsize=8)
     axes.text(

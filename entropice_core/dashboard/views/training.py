@@ -1,8 +1,6 @@
 """How good the models are: leaderboard, curves, folds, search, regions, importances, and where the run is recorded."""
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +11,7 @@ from entropice_core.dashboard.layers import table_layer
 from entropice_core.dashboard.library import Library
 from entropice_core.dashboard.scores import METRICS, Trained
 from entropice_core.dashboard.widgets import choose, show_figure, show_map, show_published, show_table
-from entropice_core.dashboard.words import explain_missing, plain, readable, say
+from entropice_core.dashboard.words import explain_missing, plain, readable, say, show_command
 from entropice_core.errors import StoreError
 from entropice_core.pipeline.words import score_notes
 from entropice_core.plots import scores as figures
@@ -56,7 +54,9 @@ def show(library: Library) -> None:
         "Where it errs": _errors,
         "Runs": _runs,
     }
-    part = st.segmented_control("Show", list(parts), default="Curves", key="part", label_visibility="collapsed")
+    part = st.segmented_control(
+        "Show", list(parts), default="Curves", required=True, key="part", label_visibility="collapsed"
+    )
     parts[part or "Curves"](library, chosen, here)
 
 
@@ -184,23 +184,12 @@ def _search(_: Library, chosen: Trained, __: list[Trained]) -> None:
         )
         if len(pair) == 2:
             show_figure(
-                figures.search(_best_of(candidates, pair), f"{chosen.name}: best over the other parameters"),
+                figures.search(scores.best_of(candidates, pair), f"{chosen.name}: best over the other parameters"),
                 f"surface_{chosen.model}_{chosen.grid}", "Search surface",
             )  # fmt: skip
     show_figure(figures.search(candidates, chosen.name), f"search_{chosen.model}_{chosen.grid}", "Search of parameters")
     table = pd.DataFrame([{**c["params"], "log loss": c["log_loss"]} for c in candidates])
     show_table(table.sort_values("log loss"), f"search_{chosen.model}_{chosen.grid}")
-
-
-def _best_of(candidates: list[Mapping[str, Any]], pair: list[str]) -> list[dict[str, Any]]:
-    """Keep the best candidate of each pair of values."""
-    best: dict[tuple[str, ...], dict[str, Any]] = {}
-    for c in candidates:
-        params = {name: c["params"].get(name) for name in pair}
-        key = tuple(str(v) for v in params.values())
-        if key not in best or c["log_loss"] < best[key]["log_loss"]:
-            best[key] = {"params": params, "log_loss": c["log_loss"]}
-    return list(best.values())
 
 
 def _proxies(library: Library, chosen: Trained) -> None:
@@ -269,7 +258,7 @@ def _runs(library: Library, chosen: Trained, _: list[Trained]) -> None:
     else:
         st.text(f"MLflow run {receipt.run_id} in {receipt.tracking_uri}")
         _link("Open the MLflow run", tracking.run_address(receipt, library.links.get("mlflow")))
-    st.code(tracking.how_to_open(library.settings.tracking_uri), language="bash")
+    show_command(tracking.how_to_open(library.settings.tracking_uri))
     address = tracking.dagster_address(library.links.get("dagster"), dataset, partition)
     _link("Open the asset's materializations in Dagster", address)
     if not address:
