@@ -102,6 +102,7 @@ def test_a_box_redraws_a_part_of_the_map(site: Served) -> None:
     site.no_problem()
 
 
+@pytest.mark.nightly  # Streamlit's own runner opens all pages of an empty store in a second
 def test_an_empty_store_is_a_helpful_page(empty: Place, serve) -> None:
     site = serve(empty)
     site.show("Overview").get_by_text("Nothing of this study was built yet").wait_for()

@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import os
 import socket
 import threading
 import time
@@ -360,18 +359,6 @@ def test_the_run_of_a_model_is_found_by_its_receipt(library) -> None:
     model = scores.trained_models(library)[0]
     receipt = tracking.receipt_of(library, f"model.{model.model}", Partition(HERE), model.digest)
     assert receipt is not None and (receipt.run_id or receipt.problem)
-
-
-def test_a_store_that_may_only_be_read_is_read(built, tmp_path) -> None:
-    place = built.copy(tmp_path)
-    for folder, _, files in os.walk(place.home):
-        for name in files:
-            os.chmod(os.path.join(folder, name), 0o444)
-        os.chmod(folder, 0o555)
-    layer = layers.prediction_layer(Library(place.library().study, place.settings), "logistic_regression", HERE, YEAR)
-    assert layer.cell_ids.size > 10
-    for folder, _, _ in os.walk(place.home):
-        os.chmod(folder, 0o755)
 
 
 def test_json_of_a_bundle_that_is_no_json_is_named(built, tmp_path) -> None:
