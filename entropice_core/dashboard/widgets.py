@@ -65,8 +65,7 @@ def show_table(table: pd.DataFrame, name: str, links: Sequence[str] = (), **opti
     fractions = [str(name) for name, kind in table.dtypes.items() if kind.kind == "f"]
     config: dict[str, Any] = {name: st.column_config.NumberColumn(format="%.4g") for name in fractions}
     config |= {column: st.column_config.LinkColumn(display_text="open") for column in links}
-    words = f"Table {readable(name)}: {len(table):,} rows of {', '.join(map(str, table.columns))}"
-    st.dataframe(table, hide_index=True, width="stretch", column_config=config, alt=words, **options)
+    st.dataframe(table, hide_index=True, width="stretch", column_config=config, alt=readable(name), **options)
     save("CSV", lambda: table_bytes(table), f"{name}.csv", "text/csv")
 
 

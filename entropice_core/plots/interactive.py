@@ -19,6 +19,7 @@ from entropice_core.prediction.maps import ZERO
 
 GRATICULE = "rgba(70, 90, 105, 0.45)"
 MARK = "#e0218a"
+SEA = "#eef3f7"
 NOTE, QUIET = "#45525d", "#555555"
 """Colours of words on the map, and below it."""
 
@@ -63,7 +64,7 @@ def interactive_map(
     reach = int(np.clip(cell_pixels(picture.layer, view), 20, 400))  # a click anywhere in a cell finds its centre
     figure.update_layout(
         height=height, showlegend=False, hovermode="closest", hoverdistance=reach, dragmode="pan",
-        plot_bgcolor="#eef3f7", paper_bgcolor="white", uirevision="map",
+        plot_bgcolor=SEA, paper_bgcolor="white", uirevision="map",
     )  # fmt: skip
     return figure, picture
 
