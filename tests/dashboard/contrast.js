@@ -11,11 +11,14 @@
     const linear = colour.slice(0, 3).map((v) => (v / 255 <= 0.03928 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
   };
+  const holds = (box, x, y) => box.left <= x && x <= box.right && box.top <= y && y <= box.bottom;
   const behind = (element) => {
     const layers = [];
+    const own = element.getBoundingClientRect();
+    const middle = [own.left + own.width / 2, own.top + own.height / 2]; // a label may stand outside its parent
     for (let each = element; each; each = each.parentElement) {
       const colour = parse(getComputedStyle(each).backgroundColor);
-      if (colour && colour[3] > 0) layers.push(colour);
+      if (colour && colour[3] > 0 && holds(each.getBoundingClientRect(), ...middle)) layers.push(colour);
     }
     return layers.reverse().reduce((below, colour) => over(colour, below), [255, 255, 255, 1]);
   };
