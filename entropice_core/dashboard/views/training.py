@@ -162,7 +162,8 @@ def _trust(library: Library, chosen: Trained, _: list[Trained]) -> None:
         return
     stem = f"{chosen.model}_{chosen.grid}"
     show_figure(pictures.coverage(library, chosen.model, chosen.grid), f"coverage_{stem}", "Coverage of conformal sets")
-    say(trust.get("distances", {}).get("verdict", ""))
+    verdict = str(trust.get("distances", {}).get("verdict", ""))
+    say(verdict[:1].upper() + verdict[1:])
     folder, problem = library.folder(dataset, partition), pictures.why_not_again(library, chosen.model, chosen.grid)
     if problem:
         say(f"As PNG only. {problem}")
