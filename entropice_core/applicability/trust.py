@@ -5,7 +5,7 @@ fit. ``trust.json`` and ``trust.npz`` stand in the folder of the model, with fig
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
+from matplotlib.figure import Figure
 
 from entropice_core.applicability.distances import DistanceMatch, match_distances
 from entropice_core.applicability.index import Applicability, learn_applicability
@@ -45,6 +46,30 @@ class Trust:
     report: dict[str, Any]
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured of the trust in one model.
+
+    Attributes
+    ----------
+    y, p : (n,) int64 and (n, n_classes) float64, classes and calibrated probabilities of the held-out rows
+    regions : name -> (n,) bool, held-out rows of each region
+    coverage : what ``measure_coverage`` found
+    index : (n_training_rows,) float64, dissimilarity to the rows that a fold learned from, NaN where not measured
+    n_folds : number of folds
+    """
+
+    sets: ConformalSets
+    applicability: Applicability
+    match: DistanceMatch
+    y: npt.NDArray[np.int64]
+    p: Float64
+    regions: Mapping[str, npt.NDArray[np.bool_]]
+    coverage: dict[str, Any]
+    index: Float64
+    n_folds: int
+
+
 def add_trust(
     name: str, study: Study, grid: Grid, table: xr.Dataset, cells: xr.Dataset, folder: Path
 ) -> dict[str, float | str | None]:
@@ -55,6 +80,30 @@ def add_trust(
     table : the training set
     cells : the cells of the study area, which are what a map will show
     """
+    found = measure_trust(name, study, grid, table, cells, folder)
+    report = {
+        "schema_version": SCHEMA_VERSION,
+        "conformal": {"sets": found.sets.to_dict(), "measured": found.coverage},
+        "applicability": found.applicability.to_dict(),
+        "distances": found.match.to_dict(),
+    }
+    save_trust(folder, report, found.applicability)
+    for file, figure in trust_figures(name, study, grid, found, folder).items():
+        write_figure(figure, folder / f"{file}.png")
+    summary = found.coverage["summary"]
+    return {
+        "set coverage wanted": study.uncertainty.coverage,
+        "set coverage held out": summary["coverage"]["mean"],
+        "set size held out": summary["mean_size"]["mean"],
+        "dissimilarity threshold": found.applicability.threshold,
+        "distance match W km": found.match.w_km,
+    }
+
+
+def measure_trust(
+    name: str, study: Study, grid: Grid, table: xr.Dataset, cells: xr.Dataset, folder: Path
+) -> Measured:  # fmt: skip
+    """Measure how far the model in a folder may be trusted; the same inputs give the same numbers again."""
     problem, places = make_problem(name, study, of_sources(table, study.models[name].sources))
     folds, _ = folds_of_study(study.folds, grid, places, study.study.seed, problem.rough_classes())
     tested = np.sort(np.concatenate([fold.test for fold in folds]))
@@ -63,42 +112,37 @@ def add_trust(
         raise SchemaError(f"The held-out predictions of model.{name} are not those of the folds: train it again.")
     p, y = held_out_probabilities(held_out), held_out["y"].to_numpy()
     blocks = blocks_of(study, grid, places)[tested]
-    coverage = study.uncertainty.coverage
-    sets = fit_sets(p, y, blocks, coverage)
     parts = held_out["fold"].to_numpy() if len(folds) > 1 else blocks
-    measured = measure_coverage(p, y, blocks, parts, coverage)
-    found, index = learn_applicability(
-        problem.X, [(f.train, f.test) for f in folds], importance_of(folder, problem.feature_names),
-        problem.feature_names,
-    )  # fmt: skip
-    match = match_cells(places, folds, cells)
-    report = {
-        "schema_version": SCHEMA_VERSION,
-        "conformal": {"sets": sets.to_dict(), "measured": measured},
-        "applicability": found.to_dict(),
-        "distances": match.to_dict(),
-    }
-    save_trust(folder, report, found)
-    class_names = json.loads((folder / "cv.json").read_text(encoding="utf-8"))["classes"]["names"]
-    regions = {region: rows[tested] for region, rows in regions_of(study.folds, places).items()}
-    title = f"{name}, {grid.key}, {study.study.name}"
+    names = problem.feature_names
+    splits = [(f.train, f.test) for f in folds]
+    applicability, index = learn_applicability(problem.X, splits, importance_of(folder, names), names)
+    return Measured(
+        sets=fit_sets(p, y, blocks, study.uncertainty.coverage),
+        applicability=applicability,
+        match=match_cells(places, folds, cells),
+        y=y,
+        p=p,
+        regions={region: rows[tested] for region, rows in regions_of(study.folds, places).items()},
+        coverage=measure_coverage(p, y, blocks, parts, study.uncertainty.coverage),
+        index=index,
+        n_folds=len(folds),
+    )
+
+
+def trust_figures(name: str, study: Study, grid: Grid, found: Measured, folder: Path) -> dict[str, Figure]:
+    """Draw what was measured: name of the figure -> figure, as they stand beside the model as PNG."""
+    classes = json.loads((folder / "cv.json").read_text(encoding="utf-8"))["classes"]["names"]
+    title, match = f"{name}, {grid.key}, {study.study.name}", found.match
     drawn = {
-        "reliability_by.png": figures.reliability_by(y, p, class_names, regions, title),
-        "distances.png": figures.distances(match.cv, match.random, match.prediction, match.w_km, f"{title}: distances"),
-        "dissimilarity.png": figures.dissimilarity(index, found.threshold, f"{title}: area of applicability"),
+        "reliability_by": figures.reliability_by(found.y, found.p, classes, found.regions, title),
+        "distances": figures.distances(match.cv, match.random, match.prediction, match.w_km, f"{title}: distances"),
+        "dissimilarity": figures.dissimilarity(
+            found.index, found.applicability.threshold, f"{title}: area of applicability"
+        ),
     }
-    if len(folds) > 1:
-        drawn["coverage.png"] = figures.coverage(measured, class_names, f"{title}: conformal sets")
-    for file, figure in drawn.items():
-        write_figure(figure, folder / file)
-    summary = measured["summary"]
-    return {
-        "set coverage wanted": coverage,
-        "set coverage held out": summary["coverage"]["mean"],
-        "set size held out": summary["mean_size"]["mean"],
-        "dissimilarity threshold": found.threshold,
-        "distance match W km": match.w_km,
-    }
+    if found.n_folds > 1:
+        drawn["coverage"] = figures.coverage(found.coverage, classes, f"{title}: conformal sets")
+    return drawn
 
 
 def load_trust(folder: Path) -> Trust:

@@ -105,6 +105,21 @@ def coverage(model: str, *, out: Out, study: StudyName = None, grid: OneGrid = N
     _write(pictures.coverage(library, _known(model, library), _grid(grid, library, model)), out)
 
 
+@plotting.command
+def trust(model: str, figure: str, *, out: Out, study: StudyName = None, grid: OneGrid = None) -> None:
+    """Draw how far a model may be trusted: held-out reliability by class and region, distances, dissimilarity.
+
+    Parameters
+    ----------
+    figure
+        reliability_by, distances or dissimilarity.
+    """
+    from entropice_core.dashboard import pictures
+
+    library = _library(study)
+    _write(pictures.trust_figure(library, _known(model, library), _grid(grid, library, model), figure), out)
+
+
 @plotting.command(name="precision-recall")
 def precision_recall(*models: str, out: Out, study: StudyName = None, grid: OneGrid = None) -> None:
     """Draw precision against recall, out of fold; all models by default."""

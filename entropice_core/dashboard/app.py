@@ -11,7 +11,7 @@ from pathlib import Path
 import streamlit as st
 
 from entropice_core.config import Settings, load_study
-from entropice_core.dashboard.library import Library
+from entropice_core.dashboard.library import Library, refused_words
 from entropice_core.dashboard.warm import somebody_came, warm_up
 from entropice_core.dashboard.words import plain, show_command
 from entropice_core.errors import ConfigError, EntropiceError, MissingPartitionError, StoreError
@@ -73,6 +73,9 @@ def guarded(page: str, library: Library) -> None:
         show_command(f"entropice verify --full --study {study}")
     except ConfigError as error:
         st.warning(plain(error))
+    except PermissionError as error:
+        st.error(plain(refused_words(error)))
+        show_command(library.allow_command())
     except (EntropiceError, OSError) as error:
         st.error(plain(f"{type(error).__name__}: {error}"))
 

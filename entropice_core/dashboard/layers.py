@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from entropice_core.dashboard.library import Library
 from entropice_core.errors import ConfigError, nearest_hint
-from entropice_core.plots.layer import Kind, Layer
+from entropice_core.plots.layer import LOGARITHMIC, Kind, Layer
 from entropice_core.storage.partition import Partition
 
 LABEL_VARIABLES = {
@@ -50,7 +50,7 @@ def labels_layer(library: Library, inventory: str, grid: str, year: int, variabl
     _check(variable, label_variables(found), dataset)
     values = found[variable].values
     is_log = variable != "observed_fraction" and bool(np.nanmax(values, initial=0.0) > 0)
-    words = LABEL_VARIABLES[variable] + (", logarithmic" if is_log else "")
+    words = LABEL_VARIABLES[variable] + (LOGARITHMIC if is_log else "")
     return _layer(library, dataset, partition, found, values, words, variable, inventory, is_log=is_log)
 
 
@@ -108,7 +108,7 @@ def prediction_layer(library: Library, model: str, grid: str, year: int, variabl
     values, classes = prediction_values(found, variable)
     is_log = variable.startswith("expected_density") and bool(np.nanmax(values, initial=0.0) > 0)
     layer = _layer(
-        library, dataset, partition, found, values, known[variable] + (", logarithmic" if is_log else ""),
+        library, dataset, partition, found, values, known[variable] + (LOGARITHMIC if is_log else ""),
         variable.partition(OF)[0], model, is_log=is_log, kind="classes" if classes else "sequential", classes=classes,
     )  # fmt: skip
     if "is_applicable" not in found or variable == "is_applicable":

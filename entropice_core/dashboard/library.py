@@ -5,6 +5,7 @@ in memory, so that a store on a read-only disk, or somebody else's, is left as i
 """
 
 import json
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -67,7 +68,7 @@ class Library:
         path = self.store.layout.pointer(dataset, partition)
         try:
             stamp = path.stat().st_mtime_ns
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             raise MissingPartitionError(self.missing_words(dataset, partition)) from None
         known = self._manifests.get(path)
         if known is None or known[0] != stamp:
@@ -87,6 +88,10 @@ class Library:
         if partition is not None and partition.year is not None:
             words += ["--year", str(partition.year)]
         return " ".join([*words, *options])
+
+    def allow_command(self) -> str:
+        """Give the command with which the owner of the store lets everybody read it."""
+        return f"chmod -R o+rX {self.settings.home}"
 
     def has(self, dataset: str, partition: Partition) -> bool:
         """Say whether something was published."""
@@ -140,14 +145,29 @@ class Library:
         }
         return assemble(self.cells(grid), parts)
 
+    def partitions(self, dataset: str) -> list[Partition]:
+        """Published partitions of a dataset, coarse to fine.
+
+        Raises
+        ------
+        PermissionError
+            Where folders may not be listed: nothing would be found there, which is not the same as nothing being there.
+        """
+        folder = self.store.root / dataset
+        for place in (folder, *folder.glob("*/")):
+            try:
+                os.scandir(place).close()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+        return self.store.partitions(dataset)
+
     def years(self, dataset: str, grid: str) -> list[int]:
         """Years of a dataset that were published on a grid."""
-        found = [p.year for p in self.store.partitions(dataset) if p.grid == grid and p.year is not None]
-        return sorted(found)
+        return sorted(p.year for p in self.partitions(dataset) if p.grid == grid and p.year is not None)
 
     def grids(self, dataset: str) -> list[str]:
         """Grids of a dataset that were published, coarse to fine."""
-        return list(dict.fromkeys(p.grid for p in self.store.partitions(dataset) if p.grid))
+        return list(dict.fromkeys(p.grid for p in self.partitions(dataset) if p.grid))
 
     def licence_words(self, dataset: str) -> tuple[str, ...]:
         """Name the data behind a dataset with their licences, a line for labels and one for predictors."""
@@ -164,6 +184,15 @@ class Library:
 
 def _titles(described: list[Any]) -> str:
     return "; ".join(f"{d.title} ({d.licence or 'licence not stated in the study'})" for d in described) + "."
+
+
+def refused_words(error: PermissionError) -> str:
+    """Say that something is there and may not be read.
+
+    >>> refused_words(PermissionError(13, "Permission denied", "/store/cells"))
+    '/store/cells may not be read by the user of this dashboard: its owner can allow it.'
+    """
+    return f"{error.filename} may not be read by the user of this dashboard: its owner can allow it."
 
 
 def cell_text(grid_name: str, cell_id: int) -> str:

@@ -7,7 +7,7 @@ where the data folder is at hand. ``entropice status`` also compares their check
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from entropice_core.dashboard.library import Library
+from entropice_core.dashboard.library import Library, refused_words
 from entropice_core.errors import ConfigError, MissingPartitionError, ProvenanceError, StoreError
 from entropice_core.pipeline.product import Product
 from entropice_core.storage.manifest import Manifest
@@ -30,6 +30,8 @@ class Entry:
     size: int = 0
     created: str = ""
     digest: str = ""
+    is_refused: bool = False
+    """It is there, and this user may not read it."""
 
 
 def entries(library: Library, grids: Iterable[str] | None = None) -> list[Entry]:
@@ -50,6 +52,8 @@ def _entry(
         manifest = library.manifest(product.dataset, partition)
     except MissingPartitionError:
         return Entry(product.dataset, partition, MISSING)
+    except PermissionError as error:
+        return Entry(product.dataset, partition, DAMAGED, refused_words(error), is_refused=True)
     except (StoreError, ProvenanceError) as error:
         return Entry(product.dataset, partition, DAMAGED, str(error))
     reason = _stale_reason(library, product, manifest, known)
@@ -160,7 +164,10 @@ def next_steps(library: Library, found: list[Entry]) -> list[Advice]:
     if len(by_state[MISSING]) == len(found):
         return [Advice("Nothing of this study was built yet. One command builds all of it.", f"entropice run {study}")]
     steps = []
-    if damaged := by_state[DAMAGED]:
+    if refused := [e for e in by_state[DAMAGED] if e.is_refused]:
+        words = f"{_many(refused)} not ours to read, the first is {refused[0].dataset} {refused[0].partition}: "
+        steps.append(Advice(words + refused[0].reason, library.allow_command()))
+    if damaged := [e for e in by_state[DAMAGED] if not e.is_refused]:
         first = damaged[0]
         steps.append(
             Advice(

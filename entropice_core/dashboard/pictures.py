@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from entropice_core.dashboard import layers, scores
 from entropice_core.dashboard.library import Library
+from entropice_core.dashboard.overview import PROVISIONAL, PUBLISHED, entries
 from entropice_core.errors import ConfigError, MissingPartitionError, nearest_hint
 from entropice_core.plots import priority, trust
 from entropice_core.plots import scores as figures
@@ -104,6 +105,40 @@ def coverage(library: Library, model: str, grid: str) -> Figure:
     measured = found["conformal"]["measured"]
     cv = library.read_json(f"model.{model}", partition, "cv.json") or {}
     return trust.coverage(measured, scores.class_names(cv), f"{model}, {grid}: conformal sets")
+
+
+TRUST = {
+    "reliability_by": "Reliability by class and by region",
+    "dissimilarity": "Dissimilarity to the training cells, and the edge of the area of applicability",
+    "distances": "Distances to training cells: folds against the map",
+}
+"""Figures that were published as PNG beside a model, and what they show."""
+
+
+def why_not_again(library: Library, model: str, grid: str) -> str:
+    """Say why figures of trust cannot be drawn again: what the model was made from is no longer there; or nothing."""
+    dataset, partition = f"model.{model}", Partition(grid)
+    found = next(e for e in entries(library, [grid]) if (e.dataset, e.partition) == (dataset, partition))
+    if found.state in (PUBLISHED, PROVISIONAL):
+        return ""
+    return (
+        f"{dataset} {partition} is {found.state} ({found.reason or 'it was not built yet'}), so that its figures of "
+        f"trust cannot be drawn again: {library.command(dataset, partition)}"
+    )
+
+
+def trust_figure(library: Library, model: str, grid: str, name: str) -> Figure:
+    """Draw a figure of ``TRUST`` from the same numbers, measured again, by the function that drew the published one."""
+    from entropice_core.applicability.trust import measure_trust, trust_figures
+
+    if name not in TRUST:
+        raise ConfigError(f"There is no figure of trust {name!r}; {nearest_hint(name, TRUST)}.")
+    if problem := why_not_again(library, model, grid):
+        raise MissingPartitionError(problem)
+    partition, on_grid, study = Partition(grid), library.grid(grid), library.study
+    folder, table = library.folder(f"model.{model}", partition), library.open("training_set", partition).load()
+    found = measure_trust(model, study, on_grid, table, library.open("cells", partition), folder)
+    return trust_figures(model, study, on_grid, found, folder)[name]
 
 
 def proxies(library: Library, model: str, grid: str) -> Figure:

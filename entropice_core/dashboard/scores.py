@@ -234,6 +234,17 @@ def confusion_counts(rows: pd.DataFrame, n_classes: int, threshold: float) -> np
     return counts
 
 
+def best_of(candidates: list[Mapping[str, Any]], pair: list[str]) -> list[dict[str, Any]]:
+    """Keep the best candidate of each pair of values."""
+    best: dict[tuple[str, ...], dict[str, Any]] = {}
+    for c in candidates:
+        params = {name: c["params"].get(name) for name in pair}
+        key = tuple(str(v) for v in params.values())
+        if key not in best or c["log_loss"] < best[key]["log_loss"]:
+            best[key] = {"params": params, "log_loss": c["log_loss"]}
+    return list(best.values())
+
+
 IMPORTANCE_LABELS = {
     "features": "increase of log loss when a feature is permuted, held-out rows (nat), mean ± sd over folds",
     "sources": "increase of log loss when a whole source is permuted, held-out rows (nat), mean ± sd over folds",

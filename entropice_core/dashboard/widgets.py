@@ -1,6 +1,6 @@
 """How pages show a map, a figure, a table and a choice."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,14 +9,13 @@ import streamlit as st
 from matplotlib.figure import Figure
 
 from entropice_core.dashboard.library import Library, cell_text, parse_place, position_of
-from entropice_core.dashboard.words import explain_missing, plain, save
+from entropice_core.dashboard.words import explain_missing, plain, readable, save
 from entropice_core.plots.files import figure_bytes, table_bytes
 from entropice_core.plots.interactive import POINTS, interactive_map
 from entropice_core.plots.layer import Layer
 from entropice_core.plots.maps import geoparquet, map_figure
 from entropice_core.plots.picture import view_of
 from entropice_core.plots.view import PROJECTIONS, TURNED, View, scaled, zoom
-from entropice_core.storage.partition import Partition
 
 NOT_NEEDED = ["lasso2d", "autoScale2d", "toImage", "zoom2d", "zoomIn2d", "zoomOut2d"]
 MAP_BUTTONS = {
@@ -66,7 +65,7 @@ def show_table(table: pd.DataFrame, name: str, links: Sequence[str] = (), **opti
     fractions = [str(name) for name, kind in table.dtypes.items() if kind.kind == "f"]
     config: dict[str, Any] = {name: st.column_config.NumberColumn(format="%.4g") for name in fractions}
     config |= {column: st.column_config.LinkColumn(display_text="open") for column in links}
-    st.dataframe(table, hide_index=True, width="stretch", column_config=config, **options)
+    st.dataframe(table, hide_index=True, width="stretch", column_config=config, alt=readable(name), **options)
     save("CSV", lambda: table_bytes(table), f"{name}.csv", "text/csv")
 
 
@@ -78,14 +77,13 @@ def show_figure(figure: Figure, name: str, words: str) -> None:
         save("SVG", lambda: figure_bytes(figure, "svg"), f"{name}.svg", "image/svg+xml")
 
 
-def show_stored(library: Library, dataset: str, partition: Partition, pictures: Mapping[str, str]) -> None:
-    """Show pictures that were published with a dataset; those that this version does not hold are left out."""
-    folder = library.folder(dataset, partition)
-    for name, words in pictures.items():
-        if (folder / name).is_file():
-            st.image((folder / name).read_bytes(), caption=words, alt=words)
-            stem = f"{dataset}_{partition.key}_{name}"
-            save("PNG", (folder / name).read_bytes, stem, "image/png")
+def show_published(picture: bytes, name: str, words: str, again: Callable[[], Figure] | None) -> None:
+    """Show a picture that was published, with a button for it; as SVG it is drawn again when that button is pressed."""
+    st.image(picture, caption=words, alt=words)
+    with st.container(horizontal=True):
+        save("PNG", lambda: picture, f"{name}.png", "image/png")
+        if again is not None:
+            save("SVG", lambda: figure_bytes(again(), "svg"), f"{name}.svg", "image/svg+xml")
 
 
 def show_map(layer: Layer, name: str, projection: str) -> int | None:

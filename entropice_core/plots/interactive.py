@@ -19,6 +19,10 @@ from entropice_core.prediction.maps import ZERO
 
 GRATICULE = "rgba(70, 90, 105, 0.45)"
 MARK = "#e0218a"
+SEA = "#eef3f7"
+NOTE, QUIET = "#45525d", "#555555"
+"""Colours of words on the map, and below it."""
+
 POINTS = 1
 """Which trace holds the points that can be clicked."""
 
@@ -60,7 +64,7 @@ def interactive_map(
     reach = int(np.clip(cell_pixels(picture.layer, view), 20, 400))  # a click anywhere in a cell finds its centre
     figure.update_layout(
         height=height, showlegend=False, hovermode="closest", hoverdistance=reach, dragmode="pan",
-        plot_bgcolor="#eef3f7", paper_bgcolor="white", uirevision="map",
+        plot_bgcolor=SEA, paper_bgcolor="white", uirevision="map",
     )  # fmt: skip
     return figure, picture
 
@@ -78,7 +82,7 @@ def _lines(figure: go.Figure, view: View) -> None:
         if len(middle) > 4:
             at = middle[len(middle) // 12]
             figure.add_annotation(
-                x=at[0], y=at[1], text=line.text, showarrow=False, font={"size": 10, "color": "#45525d"},
+                x=at[0], y=at[1], text=line.text, showarrow=False, font={"size": 10, "color": NOTE},
                 bgcolor="rgba(255,255,255,0.55)", borderpad=1,
             )  # fmt: skip
     figure.add_scatter(x=x, y=y, mode="lines", line={"width": 0.7, "color": GRATICULE}, hoverinfo="skip")
@@ -135,7 +139,7 @@ def _bar(layer: Layer) -> dict[str, object]:
     """Lay the colour bar under the words that say what it measures, so that it is beside them in any shape of map."""
     bar: dict[str, object] = {
         "orientation": "h", "thickness": 11, "len": 0.55, "x": 0, "xanchor": "left", "xpad": 0, "y": 1.0,
-        "yanchor": "bottom", "ypad": 5, "outlinewidth": 0, "tickfont": {"size": 11},
+        "yanchor": "bottom", "ypad": 5, "outlinewidth": 0, "tickfont": {"size": 11}, "exponentformat": "e",
     }  # fmt: skip
     if layer.kind == "classes":
         n = max(len(layer.classes), 2)
@@ -188,5 +192,5 @@ def _words(figure: go.Figure, layer: Layer, view: View) -> None:
     for i, line in enumerate(below):
         figure.add_annotation(
             xref="paper", yref="paper", x=0, y=0, yshift=-6 - 13 * i, xanchor="left", yanchor="top", showarrow=False,
-            text=escape(line), font={"size": 10, "color": "#555555"},
+            text=escape(line), font={"size": 10, "color": QUIET},
         )  # fmt: skip

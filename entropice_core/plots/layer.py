@@ -19,6 +19,9 @@ COLOURS: dict[Kind, str] = {"sequential": "viridis", "diverging": "PuOr_r", "cla
 """Perceptually uniform (viridis, cividis) or evenly diverging; all keep their order for colour-blind readers. Of ranks
 the first are bright, as on the published picture of priorities."""
 
+LOGARITHMIC = ", logarithmic"
+"""What follows the words of a quantity whose colours are logarithmic."""
+
 MOST_CELLS = 80_000
 """Cells that a still picture draws one by one; H3 5 has 67,000 on land north of 60 N."""
 

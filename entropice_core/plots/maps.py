@@ -13,7 +13,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from entropice_core.plots.files import plain_text
-from entropice_core.plots.layer import COLOURS, Layer, thin
+from entropice_core.plots.layer import COLOURS, LOGARITHMIC, Layer, thin
 from entropice_core.prediction.maps import MapStyle, cells_table, draw_map
 
 
@@ -60,17 +60,25 @@ def difference(first: Layer, second: Layer) -> Layer:
     """Subtract a second layer from a first, on the cells of the first.
 
     Cells of another grid are found by the centre of each cell of the first: exact within one grid, and across grids the
-    value of the cell in which the centre lies.
+    value of the cell in which the centre lies. A cell is outside the area of applicability where either layer says so.
     """
     ids = first.cell_ids
     if second.grid.key != first.grid.key:
         ids = second.grid.locate(*first.grid.centers(ids))
     at = np.minimum(np.searchsorted(second.cell_ids, ids), second.cell_ids.size - 1)
-    other = np.where(second.cell_ids[at] == ids, second.values[at], np.nan)
-    return replace(first, values=first.values - other, kind="diverging", low=None, high=None, is_log=False)
+    is_there = second.cell_ids[at] == ids
+    other = np.where(is_there, second.values[at], np.nan)
+    known = [first.outside, None if second.outside is None else is_there & second.outside[at]]
+    masks = [mask for mask in known if mask is not None]
+    outside = np.any(masks, axis=0) if masks else None
+    values = first.values - other
+    return replace(first, values=values, kind="diverging", low=None, high=None, is_log=False, outside=outside)
 
 
 def difference_map(first: Layer, second: Layer, words: str) -> Layer:
     """Subtract a layer from another, and say so around the map: both digests stay on it."""
     footer = (f"{first.footer[0]} minus {second.footer[0]}", *first.footer[1:])
-    return replace(difference(first, second), subtitle=words, label=f"difference of {first.label}", footer=footer)
+    if second.grid.key != first.grid.key:
+        words += f" ({second.grid.key} in the middle of each cell of {first.grid.key})"
+    label = f"difference of {first.label.removesuffix(LOGARITHMIC)}"
+    return replace(difference(first, second), subtitle=words, label=label, footer=footer)

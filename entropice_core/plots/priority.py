@@ -45,7 +45,7 @@ def saved_land(report: Mapping[str, Any], title: str) -> Figure:
     for recall, entry in _saved(report):
         x = 1 - entry["share"]
         axes.plot([0, x, x], [float(recall), float(recall), 0], color=ORANGE, linewidth=0.6)
-        axes.text(x + 0.008, 0.02, f"{float(recall):.0%}", fontsize=6.5, rotation=90, color=ORANGE, va="bottom")
+        axes.text(x + 0.008, 0.02, f"{float(recall):.0%}", fontsize=6.5, rotation=90, color=DARK, va="bottom")
     axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="share of the land processed", ylabel="share of the slump area found")
     axes.legend(fontsize=7, frameon=False, loc="lower right")
     axes.set_title("\n".join([title, *wrap(saved_words(report), 95)]), fontsize=8, loc="left")

@@ -61,7 +61,7 @@ def _bars(axes: Axes, rows: list[dict[str, Any]], colours: list[str]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     for y, row in zip(at, rows, strict=True):
         ranks = f" {row['best_rank']:.0f} to {row['worst_rank']:.0f}"
-        axes.annotate(ranks, (1.0, y), xycoords=("axes fraction", "data"), fontsize=5.5, va="center", color=GREY)
+        axes.annotate(ranks, (1.0, y), xycoords=("axes fraction", "data"), fontsize=5.5, va="center", color=DARK)
 
 
 def _notes(report: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from entropice_core.plots.contrast import ink_on
 from entropice_core.plots.files import plain_text
 
 BLUE, BROWN, GREY, DARK = "#2a6f97", "#b08968", "#8d99ae", "#444444"
@@ -137,9 +138,9 @@ def confusion(counts: Int64, names: Sequence[str], title: str) -> Figure:
     """Draw how many rows of each observed class (row) were given each class (column), with shares of the row."""
     figure, axes = new_figure(2.2 + 0.8 * len(names), 1.8 + 0.7 * len(names), title)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (i, j), n in np.ndenumerate(counts):
-        colour = "white" if share[i, j] > 0.55 else "black"
+        colour = ink_on(image.to_rgba(share[i, j])[:3])
         axes.text(j, i, f"{n:,}\n{share[i, j]:.0%}", ha="center", va="center", fontsize=8, color=colour)
     words = [plain_text(name) for name in names]
     axes.set_xticks(range(len(words)), words, fontsize=8)
@@ -169,9 +170,17 @@ def importance(
 
 
 def search(candidates: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Draw the log loss of the candidates: as a surface where two parameters vary, otherwise as a list."""
+    """Draw the log loss of the candidates: over a plane where two parameters vary, otherwise as a list.
+
+    The plane is a surface where half of all pairs of values or more were tried (a grid), otherwise points (a random
+    search).
+    """
     varied = varied_params(candidates)
-    return _surface(candidates, varied, title) if len(varied) == 2 else _listed(candidates, varied, title)
+    if len(varied) != 2:
+        return _listed(candidates, varied, title)
+    across = [{str(c["params"].get(name)) for c in candidates} for name in varied]
+    is_grid = len(candidates) >= 0.5 * len(across[0]) * len(across[1])
+    return _surface(candidates, varied, title) if is_grid else _points(candidates, varied, title)
 
 
 def varied_params(candidates: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -193,16 +202,52 @@ def _surface(candidates: Sequence[Mapping[str, Any]], varied: list[str], title: 
     figure, axes = new_figure(2.6 + 0.75 * len(columns), 1.8 + 0.5 * len(rows), title)
     image = axes.imshow(loss, cmap="viridis_r", aspect="auto")
     best = np.nanmin(loss)
-    middle = (np.nanmax(loss) + best) / 2
     for (i, j), value in np.ndenumerate(loss):
-        colour = "white" if value > middle else "black"
+        colour = ink_on(image.to_rgba(value)[:3])
         weight = "bold" if value == best else "normal"
-        axes.text(j, i, f"{value:.4f}", ha="center", va="center", fontsize=8, color=colour, weight=weight)
+        axes.text(
+            j,
+            i,
+            f"{value:.4f}" if np.isfinite(value) else "",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color=colour,
+            weight=weight,
+        )
     axes.set_xticks(range(len(columns)), [str(v) for v in columns], fontsize=8)
     axes.set_yticks(range(len(rows)), [str(v) for v in rows], fontsize=8)
     axes.set(xlabel=plain_text(varied[1]), ylabel=plain_text(varied[0]))
     colour_bar(figure, axes, image, "log loss, out of fold (nat)")
     return figure
+
+
+def _points(candidates: Sequence[Mapping[str, Any]], varied: list[str], title: str) -> Figure:
+    """Draw each candidate as a point; an axis of numbers over two decades or more is logarithmic."""
+    loss = np.array([c["log_loss"] for c in candidates], dtype=float)
+    up, across = (_on_an_axis([c["params"].get(name) for c in candidates]) for name in varied)
+    figure, axes = new_figure(5.4, 4.2, title)
+    for values, scale in ((across, axes.set_xscale), (up, axes.set_yscale)):
+        numbers = [v for v in values if not isinstance(v, str)]
+        if numbers and min(numbers) > 0 and max(numbers) >= 100 * min(numbers):
+            scale("log")
+    image = axes.scatter(across, up, c=loss, cmap="viridis_r", s=42, edgecolors=DARK, linewidths=0.4)
+    best = int(np.nanargmin(loss))
+    axes.scatter(across[best], up[best], s=130, facecolors="none", edgecolors=DARK, linewidths=1.2)
+    axes.annotate(f"{loss[best]:.4f}", (across[best], up[best]), (8, 8), textcoords="offset points", fontsize=8)
+    axes.set(xlabel=plain_text(varied[1]), ylabel=plain_text(varied[0]))
+    colour_bar(figure, axes, image, "log loss, out of fold (nat)")
+    return figure
+
+
+def _on_an_axis(values: Sequence[Any]) -> list[Any]:
+    """Keep numbers; where any value is a word, all are words.
+
+    >>> _on_an_axis([1, 2.5]), _on_an_axis([0.5, "sqrt"])
+    ([1, 2.5], ['0.5', 'sqrt'])
+    """
+    is_number = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    return list(values) if is_number else [str(v) for v in values]
 
 
 def _listed(candidates: Sequence[Mapping[str, Any]], varied: list[str], title: str) -> Figure:

@@ -27,14 +27,15 @@ def reliability_by(y: Int64, p: Float64, class_names: Sequence[str], regions: Ma
     p : (n, n_classes) float64, calibrated held-out probabilities
     regions : name -> (n,) bool; their curves are of any class but the first
     """
-    figure, (left, right) = _panels(9.0, 4.5, 2)
+    figure, (left, right) = _panels(10.4, 4.5, 2)
     columns = [1] if p.shape[1] == 2 else list(range(p.shape[1]))  # the curve of the other of two is its mirror image
     for i, k in enumerate(columns):
         _reliability(left, (y == k).astype(np.int64), p[:, k], f"class {class_names[k]}", COLOURS[i % 10])
     above, p_above = (y > 0).astype(np.int64), p[:, 1:].sum(axis=1)
     shown = {name: rows for name, rows in regions.items() if rows.sum() >= FEWEST}
     for i, (name, rows) in enumerate(shown.items()):
-        _reliability(right, above[rows], p_above[rows], f"{name} (n = {int(rows.sum()):,})", COLOURS[i % 10])
+        words, line = f"{name} (n = {int(rows.sum()):,})", ("-", "--")[i // 10 % 2]
+        _reliability(right, above[rows], p_above[rows], words, COLOURS[i % 10], line)
     left.set_title("by class", fontsize=9, loc="left")
     right.set_title(f"by region: any class but {class_names[0]!r}", fontsize=9, loc="left")
     for axes in (left, right):
@@ -42,18 +43,19 @@ def reliability_by(y: Int64, p: Float64, class_names: Sequence[str], regions: Ma
         axes.set(xlim=(0, 1), ylim=(0, 1))
         axes.set_xlabel("forecast probability (bins of equal size)", fontsize=8)
         axes.set_ylabel("observed frequency, held out", fontsize=8)
-        axes.legend(fontsize=6.5, frameon=False, loc="upper left")
+    left.legend(fontsize=6.5, frameon=False, loc="upper left")
+    right.legend(fontsize=6.5, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # a dozen names hide curves
     return _titled(figure, title)
 
 
-def _reliability(axes: Axes, y: Int64, p: Float64, label: str, colour: str) -> None:
+def _reliability(axes: Axes, y: Int64, p: Float64, label: str, colour: str, line: str = "-") -> None:
     from entropice_core.training.metrics import reliability_table
 
     table = reliability_table(y, np.clip(p, 0.0, 1.0), n_bins=max(2, min(10, y.size // 20)))
     error = np.sqrt(table["observed"] * (1 - table["observed"]) / table["n"])
     axes.errorbar(
         table["p_mean"], table["observed"], yerr=error, color=colour, marker="o", markersize=3, linewidth=1.1,
-        elinewidth=0.6, label=label,
+        elinewidth=0.6, label=label, linestyle=line,
     )  # fmt: skip
 
 
@@ -126,7 +128,7 @@ def dissimilarity(index: Float64, threshold: float, title: str) -> Figure:
     axes.hist(np.minimum(known, most), bins=np.linspace(0, most, 60).tolist(), color=COLOURS[0])
     axes.axvline(threshold, color=COLOURS[1], linewidth=1.4)
     outside = int((known > threshold).sum())
-    axes.text(threshold, axes.get_ylim()[1] * 0.92, f" threshold {threshold:.3f}", color=COLOURS[1], fontsize=8)
+    axes.text(threshold, axes.get_ylim()[1] * 0.92, f" threshold {threshold:.3f}", color="#444444", fontsize=8)
     axes.set_xlabel("dissimilarity index of held-out training cells (1 = mean distance between them)", fontsize=8)
     axes.set_ylabel("rows", fontsize=8)
     axes.text(

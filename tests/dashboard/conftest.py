@@ -1,20 +1,24 @@
 """A tiny Arctic that was built whole, and the dashboard served to a headless browser."""
 
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 from rasterio.transform import from_origin
@@ -116,7 +120,8 @@ def write_inputs(folder: Path) -> None:
     squares = [box(a, b, a + 0.01, b + 0.004) for a, b in zip(lon[kept], lat[kept], strict=True)]
     years = np.where(np.arange(len(squares)) % 2 == 0, *YEARS)
     frame = gpd.GeoDataFrame({"year": years}, geometry=squares, crs="EPSG:4326")
-    frame.to_file(folder / "squares.gpkg", driver="GPKG")
+    with_one_twice = pd.concat([frame, frame[:1]], ignore_index=True)  # the second is rejected
+    with_one_twice.to_file(folder / "squares.gpkg", driver="GPKG")
     looked = gpd.GeoDataFrame(geometry=[box(WEST - 2, SOUTH - 2, 143.0, NORTH + 2)], crs="EPSG:4326")
     looked.to_file(folder / "looked_at.gpkg", driver="GPKG")  # the east is unobserved
     frame[::2].assign(year=YEARS[0]).to_file(folder / "half.gpkg", driver="GPKG")
@@ -158,25 +163,87 @@ class Place:
 
 
 @pytest.fixture(scope="session")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a run have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@contextmanager
+def once(folder: Path) -> Iterator[bool]:
+    """Let one worker at a time in; tell whether the folder is still to be filled."""
+    with Path(f"{folder}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = Path(f"{folder}.done")
+        yield not done.is_file()
+        done.touch()
+
+
+@pytest.fixture(scope="session")
+def empty(shared: Path) -> Place:
     """The tiny study with nothing built."""
-    folder = tmp_path_factory.mktemp("dashboard")
-    write_inputs(folder / "data")
-    (folder / "tiny.toml").write_text(TOML)
+    folder = shared / "tiny_arctic"
+    with once(folder) as is_first:
+        if is_first:
+            write_inputs(folder / "data")
+            (folder / "tiny.toml").write_text(TOML)
     return Place(folder / "tiny.toml", folder / "data", folder / "nothing")
 
 
 @pytest.fixture(scope="session")
-def built(empty: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """The tiny study, built whole on one of its two grids (its rankings for the last year); nobody may change it."""
-    place = Place(empty.toml, empty.data, tmp_path_factory.mktemp("built") / "home")
+def built(empty: Place, shared: Path) -> Place:
+    """The tiny study, built whole on one of its two grids (its rankings for the last year); nobody may change it.
+
+    It is built once for all workers, as that takes as long as a third of the tests that read it.
+    """
+    place = Place(empty.toml, empty.data, shared / "tiny_arctic_built")
+    with once(place.home) as is_first:
+        if is_first:
+            build(place)
+    return place
+
+
+def build(place: Place) -> None:
     context = Context(load_study(place.toml), place.settings)
     graph = place.library().products
     wanted = [product for product in graph.values() if product.kind in KINDS]
     for product, partition in tasks(context, wanted, {"h3-3"}, None):
         if product.kind != "priority" or partition.year == YEARS[-1]:
             materialize(context, graph, product, partition)
-    return place
+
+
+@pytest.fixture
+def public(built: Place) -> Iterator[Place]:
+    """A copy of the built study where another user of the machine would find it; it may be spoilt."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    shutil.copytree(built.data, folder / "data")
+    shutil.copy(built.toml, folder / "tiny.toml")
+    yield replace(built.copy(folder), toml=folder / "tiny.toml", data=folder / "data")
+    subprocess.run(["chmod", "-R", "u+rwX", str(folder)], check=True)
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def as_a_reader(place: Place) -> Iterator[None]:
+    """Be a user who may read a place and not write there: nobody, where root runs the tests; otherwise without write.
+
+    Modules must have been imported before, as that user need not see them.
+    """
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.setegid(65534)
+        os.seteuid(65534)
+    else:
+        subprocess.run(["chmod", "-R", "a-w", str(place.home)], check=True)
+    try:
+        with pytest.raises(PermissionError):
+            (place.home / "written").touch()
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+            os.setegid(0)
 
 
 @pytest.fixture(scope="session")
@@ -222,11 +289,13 @@ class Served:
         return self.page
 
     def settle(self) -> None:
-        """Wait until the script has run to its end."""
-        self.page.wait_for_timeout(300)
-        ended = "() => document.querySelector('.stApp')?.dataset.testScriptState === 'notRunning'"
-        self.page.wait_for_function(ended, polling=100)  # asking at every frame makes the browser draw all of them
-        self.page.wait_for_timeout(200)
+        """Wait until the script has run to its end, and does not begin again within a fifth of a second."""
+        self.page.evaluate("window.calm = 0")
+        ended = (
+            "() => { const state = document.querySelector('.stApp')?.dataset.testScriptState;"
+            " window.calm = state === 'notRunning' ? window.calm + 1 : 0; return window.calm > 4; }"
+        )
+        self.page.wait_for_function(ended, polling=50)  # asking at every frame makes the browser draw all of them
 
     def choose(self, label: str, option: str) -> None:
         """Choose an option of a select box."""

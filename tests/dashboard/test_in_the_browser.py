@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from entropice_core.cli.dashboard import PRIMARY
+
 from .conftest import CHROMIUM, INSTALL, Place, Served
 from .test_pages_without_a_browser import PAGES
 
@@ -22,6 +24,14 @@ def site(built: Place, serve) -> Served:
     return serve(built)
 
 
+def everybody_can_read(page) -> None:
+    """Check the contrast of all words, and that each picture and map is told in words."""
+    found = page.evaluate((Path(__file__).parent / "contrast.js").read_text())
+    assert found["seen"] > 30 and not found["bad"], found["bad"]
+    untold = "[...document.querySelectorAll('img, .stPlotlyChart')].filter(e => !(e.alt || e.ariaLabel)).length"
+    assert page.evaluate(untold) == 0
+
+
 def tour(site: Served) -> None:
     """Open every page from the margin; its name is in the address, so that a page can be linked to."""
     page = site.show(PAGES[0])
@@ -31,6 +41,7 @@ def tour(site: Served) -> None:
         site.settle()
         assert page.url.endswith(f"?show={name.lower()}")
         site.no_problem()
+        everybody_can_read(page)
         if name == "Training":
             page.get_by_text("Importance", exact=True).first.click()
             page.get_by_text("Is the ranking stable?").wait_for()
@@ -52,6 +63,15 @@ def test_the_first_page_asks_for_a_few_scripts_only(site: Served) -> None:
     slow = ("PlotlyChart", "DataFrame", "arrowFormatUtils", "StreamlitSyntaxHighlighter")
     assert not [name for name in asked if name.startswith(slow)]
     site.no_problem()
+
+
+COLOUR = ", ".join(str(int(PRIMARY[i : i + 2], 16)) for i in (1, 3, 5))
+FRAMED = f"""() => {{
+  for (let each = document.activeElement, i = 0; each && i < 4; each = each.parentElement, i++)
+    if (getComputedStyle(each).borderColor.includes("{COLOUR}")) return true;
+  return false;
+}}"""
+"""Whether what has the focus is framed in the colour of the pages."""
 
 
 def middle_of_the_map(site: Served) -> tuple[float, float]:
@@ -102,6 +122,39 @@ def test_a_box_redraws_a_part_of_the_map(site: Served) -> None:
     site.no_problem()
 
 
+@pytest.mark.nightly
+def test_a_reader_without_a_mouse_chooses_a_page_a_model_and_a_cell_and_sees_where_they_are(site: Served) -> None:
+    page = site.show("Overview")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.innerText") == "Skip to main content"
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowUp")  # the pages are a ring: above the first is the last
+    page.get_by_role("heading", level=1, name="Priority").wait_for()
+    page.keyboard.press("ArrowUp")
+    page.get_by_role("heading", level=1, name="Predictions").wait_for()
+    site.settle()
+    names = []
+    while "Cell id, or longitude, latitude" not in names:
+        page.keyboard.press("Tab")
+        names.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText") or "")
+        assert len(names) < 40, names
+        if names[-1] == "Model":
+            page.keyboard.type("prev")
+            page.keyboard.press("Enter")
+            site.settle()
+    order = ["Model", "Grid and level", "Arctic year", "Variable", "Polar projection", "Closer", "PNG", "GeoParquet"]
+    at = [next(i for i, name in enumerate(names) if name.endswith(words)) for words in order]
+    assert at == sorted(at)
+    page.wait_for_function(FRAMED)
+    page.keyboard.type("132, 69")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name=re.compile("^Cell 8[0-9a-f]{14}$")).wait_for()
+    site.settle()
+    site.no_problem()
+
+
+@pytest.mark.nightly  # Streamlit's own runner opens all pages of an empty store in a second
 def test_an_empty_store_is_a_helpful_page(empty: Place, serve) -> None:
     site = serve(empty)
     site.show("Overview").get_by_text("Nothing of this study was built yet").wait_for()

@@ -1,5 +1,6 @@
 """Every page as Streamlit runs it: on a whole store, an empty one, half of one, a damaged one, and without MLflow."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from .conftest import EVIL, ROOT, Place
+from .conftest import EVIL, ROOT, Place, as_a_reader
 from .test_what_pages_read import spoil
 
 testing = pytest.importorskip("streamlit.testing.v1", reason="Streamlit is not installed (the extra 'dashboard')")
+streamlit = pytest.importorskip("streamlit")
 PAGES = ("Overview", "Grids", "Labels", "Features", "Training", "Predictions", "Priority")
 PARTS = ("Curves", "Folds and regions", "Trust", "Search", "Importance", "Where it errs", "Runs")
 
@@ -30,6 +32,36 @@ def run(place: Place, monkeypatch: pytest.MonkeyPatch, page: str, **state: Any) 
     return app
 
 
+def elements(app: Any) -> list[tuple[str, str]]:
+    """Kind and label of all that is shown, in order."""
+    found: list[tuple[str, str]] = []
+
+    def walk(node: Any) -> None:
+        proto = getattr(node, "proto", None)
+        found.append((str(getattr(node, "type", "")), str(getattr(proto, "label", ""))))
+        for child in getattr(node, "children", {}).values():
+            walk(child)
+
+    walk(app.main)
+    return found
+
+
+FILES = {"image": {"PNG", "SVG"}, "dataframe": {"CSV"}, "plotly_chart": {"PNG", "SVG", "GeoParquet", "CSV"}}
+"""What each kind of element must be followed by, before the next one comes."""
+
+
+def everything_can_be_saved(app: Any) -> dict[str, int]:
+    """Check that every figure is there as PNG and SVG, every table as CSV, every map as GeoParquet too; count them."""
+    shown: list[tuple[str, set[str]]] = []
+    for kind, label in elements(app):
+        if kind in FILES:
+            shown.append((kind, set()))
+        elif kind == "download_button" and shown:
+            shown[-1][1].add(label)
+    assert all(FILES[kind] <= buttons for kind, buttons in shown), shown
+    return {kind: sum(k == kind for k, _ in shown) for kind in FILES}
+
+
 def words(app: Any) -> str:
     return " ".join(str(e.value) for kind in ("info", "error", "warning", "markdown", "code") for e in app.get(kind))
 
@@ -40,6 +72,12 @@ def test_every_page_shows_the_published_half_of_a_store_and_writes_nothing(built
     app = run(built, monkeypatch, page)
     assert not app.error, app.error[0].value
     assert built.files() == before
+    least = {"Overview": (0, 0, 0), "Grids": (2, 1, 1), "Labels": (7, 4, 1), "Features": (2, 0, 1)}
+    least |= {"Training": (5, 1, 0), "Predictions": (1, 0, 1), "Priority": (1, 1, 1)}
+    saved = tuple(everything_can_be_saved(app).values())
+    assert all(n >= m for n, m in zip(saved, least[page], strict=True)), saved
+    if page == "Overview":
+        assert ("download_button", "CSV") in elements(app)  # its table is text
 
 
 def test_the_first_page_needs_nothing_that_draws(built) -> None:
@@ -64,14 +102,39 @@ def test_the_first_page_needs_nothing_that_draws(built) -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_of_training_shows_what_was_found(built, monkeypatch, part: str) -> None:
-    app = run(built, monkeypatch, "Training", part=part)
+    app = run(built, monkeypatch, "Training", part=part, **{"kept model": "logistic_regression"})
     assert not app.error
+    figures = everything_can_be_saved(app)["image"]
+    assert figures >= {"Curves": 5, "Trust": 5, "Search": 2, "Importance": 3}.get(part, 1)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_an_empty_store_says_what_to_run(empty, monkeypatch, page: str) -> None:
     app = run(empty, monkeypatch, page)
     assert not app.error and "entropice " in words(app)
+
+
+@pytest.mark.parametrize("page", ["Overview", "Training", "Predictions"])
+def test_another_user_reads_a_store_that_is_not_theirs(public, monkeypatch, page: str) -> None:
+    run(public, monkeypatch, page)
+    before = public.files()
+    with as_a_reader(public):
+        app = run(public, monkeypatch, page)
+    assert not app.error and not app.warning and public.files() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_store_that_may_not_be_read_is_told_with_the_command_that_opens_it(public, monkeypatch) -> None:
+    run(public, monkeypatch, "Grids")
+    run(public, monkeypatch, "Overview")
+    streamlit.cache_resource.clear()  # the library remembers what it read when it was allowed
+    (public.home / "store" / "tiny" / "cells").chmod(0o700)
+    with as_a_reader(public):
+        grids, overview = (run(public, monkeypatch, page) for page in ("Grids", "Overview"))
+    assert "may not be read by the user of this dashboard" in grids.error[0].value.replace("\\", "")
+    assert f"chmod -R o+rX {public.home}" in words(grids)
+    assert "not ours to read" in words(overview) and f"chmod -R o+rX {public.home}" in words(overview)
+    assert "Nothing of this study was built yet" not in words(overview)
 
 
 def test_a_damaged_partition_is_named_with_the_command_that_finds_all_damage(

@@ -13,7 +13,7 @@ from entropice_core.grids.land import is_land, land_image
 from entropice_core.grids.study_area import StudyArea
 from entropice_core.plots.files import figure_bytes, write_figure
 from entropice_core.plots.interactive import POINTS, interactive_map
-from entropice_core.plots.layer import Layer, coarsen, thin
+from entropice_core.plots.layer import LOGARITHMIC, Layer, coarsen, thin
 from entropice_core.plots.maps import difference, difference_map, geoparquet, map_figure
 from entropice_core.plots.picture import NO_VALUE, OUTSIDE, cell_colours, draw_picture
 from entropice_core.plots.view import PROJECTIONS, pixel_cells, pixel_land, pixel_lonlat, scaled, whole_view, zoom
@@ -206,7 +206,18 @@ def test_a_difference_within_a_grid_is_exact_and_across_grids_takes_the_cell_of_
     lon, lat = layer.grid.centers(layer.cell_ids[i : i + 1])
     at = np.searchsorted(other.cell_ids, other.grid.locate(lon, lat)[0])
     assert across.values[i] == pytest.approx(layer.values[i] - other.values[at])
-    assert "minus" in across.footer[0] and across.subtitle == "a minus b"
+    assert "minus" in across.footer[0]
+    assert across.subtitle == "a minus b (healpix-7 in the middle of each cell of h3-4)"
+
+
+def test_a_difference_is_outside_where_either_map_is_and_its_colours_are_not_logarithmic() -> None:
+    layer = layer_of(label=f"density{LOGARITHMIC}", is_log=True)
+    first, last = np.zeros((2, layer.cell_ids.size), dtype=bool)
+    first[0], last[-1] = True, True
+    made = difference_map(replace(layer, outside=first), replace(layer, outside=last), "a minus b")
+    assert made.outside is not None and np.array_equal(made.outside, first | last)
+    assert made.label == "difference of density" and not made.is_log and made.subtitle == "a minus b"
+    assert difference(layer, layer).outside is None
 
 
 def test_every_map_is_saved_as_png_svg_and_geoparquet_with_all_its_cells(tmp_path) -> None:

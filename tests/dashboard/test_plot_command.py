@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from entropice_core.cli.dashboard import streamlit_command
+from entropice_core.dashboard.pictures import TRUST
 from entropice_core.errors import ConfigError
 
 
@@ -36,6 +37,16 @@ def test_each_picture_of_a_model_is_written_in_the_format_of_its_name(
         monkeypatch.setenv(name, value)
     getattr(commands, command)("logistic_regression", out=tmp_path / "figures" / "x.pdf")
     assert (tmp_path / "figures" / "x.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("figure", sorted(TRUST))
+def test_each_picture_of_trust_is_written_as_svg(built, monkeypatch, tmp_path, figure: str) -> None:
+    from entropice_core.cli import plot as commands
+
+    for name, value in built.environment.items():
+        monkeypatch.setenv(name, value)
+    commands.trust("logistic_regression", figure, out=tmp_path / "x.svg")
+    assert (tmp_path / "x.svg").read_bytes().startswith(b"<?xml")
 
 
 def test_what_was_not_built_is_told_in_a_sentence_with_the_command_that_builds_it(built, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import os
 import socket
 import threading
 import time
@@ -11,14 +10,20 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import colormaps
+from matplotlib.text import Text
 
+from entropice_core.cli.dashboard import PRIMARY, TEXT
 from entropice_core.dashboard import explain, layers, overview, pictures, scores, tracking
 from entropice_core.dashboard.library import Library, parse_place, position_of
 from entropice_core.dashboard.views import training
 from entropice_core.errors import ConfigError, MissingPartitionError, StoreError
+from entropice_core.plots import interactive
+from entropice_core.plots.contrast import ENOUGH, blend, contrast, ink_on
 from entropice_core.plots.distributions import series
 from entropice_core.plots.files import figure_bytes
 from entropice_core.plots.multiples import maps_side_by_side
+from entropice_core.plots.scores import search
 from entropice_core.storage.partition import Partition
 from entropice_core.training.tracking import Receipt, list_runs
 
@@ -280,10 +285,12 @@ def test_regions_are_listed_from_west_to_east() -> None:
     assert table["region"].tolist() == ["-120 to -90 E", "-30 to 0 E", "0 to 30 E", "30 to 60 E", "120 to 150 E"]
 
 
-def test_no_word_of_a_figure_is_cut_off(library) -> None:
+def test_no_word_of_a_figure_is_cut_off_or_pale(library) -> None:
     figures = {
         "importance": pictures.importance(library, "logistic_regression", HERE),
         "proxies": pictures.proxies(library, "logistic_regression", HERE),
+        "coverage": pictures.coverage(library, "logistic_regression", HERE),
+        "dissimilarity": pictures.trust_figure(library, "logistic_regression", HERE, "dissimilarity"),
         "land": pictures.saved_land(library, "logistic_regression", Partition(HERE, YEAR)),
     }
     for name, figure in figures.items():
@@ -291,9 +298,48 @@ def test_no_word_of_a_figure_is_cut_off(library) -> None:
         whole = figure.bbox
         words = [text for axes in figure.axes for text in (axes.xaxis.label, axes.yaxis.label, *axes.texts)]
         words += [title for axes in figure.axes for title in (axes.title, axes._left_title)]
+        written = [text for text in figure.findobj(Text) if text.get_text()]
+        assert min(contrast(text.get_color()) for text in written) >= ENOUGH, name
         for text in words:
             box = text.get_window_extent()
             assert not text.get_text() or (box.x0 >= whole.x0 - 1 and box.x1 <= whole.x1 + 1), (name, text.get_text())
+
+
+def test_colours_of_pages_and_maps_carry_words_that_can_be_read() -> None:
+    pale = blend(TEXT, 0.6), blend(TEXT, 0.6, "#f8f8f7")  # quiet words, on the page and in the margin
+    assert contrast(pale[0]) >= ENOUGH and contrast(pale[1], "#f8f8f7") >= ENOUGH
+    assert contrast(PRIMARY) >= ENOUGH and contrast(PRIMARY, blend(PRIMARY, 0.2)) >= ENOUGH
+    assert contrast(interactive.QUIET) >= ENOUGH and contrast(interactive.NOTE, interactive.SEA) >= ENOUGH
+    for name in ("viridis_r", "Blues"):
+        colours = colormaps[name](np.linspace(0, 1, 64))[:, :3]
+        assert min(contrast(ink_on(colour), colour) for colour in colours) >= ENOUGH
+
+
+def test_figures_of_trust_are_not_drawn_again_from_other_data(built, library, tmp_path) -> None:
+    assert pictures.why_not_again(library, "logistic_regression", HERE) == ""
+    toml = tmp_path / "changed.toml"
+    toml.write_text(built.toml.read_text().replace("valid_range = [-60.0, 60.0]", "valid_range = [-50.0, 60.0]"))
+    changed = replace(built, toml=toml).library()
+    with pytest.raises(MissingPartitionError, match=r"is stale .* cannot be drawn again: entropice build"):
+        pictures.trust_figure(changed, "logistic_regression", HERE, "distances")
+    with pytest.raises(ConfigError, match="did you mean 'distances'"):
+        pictures.trust_figure(library, "logistic_regression", HERE, "distance")
+
+
+def test_a_search_is_a_surface_where_it_was_a_grid_and_points_where_values_were_drawn() -> None:
+    grid = [{"params": {"depth": d, "rate": r}, "log_loss": 0.5 + d * r} for d in (2, 3) for r in (0.1, 0.3, 1.0)]
+    surface = search(grid[:-1], "one is missing").axes[0]
+    assert len(surface.images) == 1 and sorted(t.get_text() for t in surface.texts)[:2] == ["", "0.7000"]
+    drawn = [{"params": {"n": n, "rate": 10.0**-n, "kind": "a"}, "log_loss": 0.5 + n} for n in range(6)]
+    points = search(drawn, "drawn").axes[0]
+    assert not points.images and points.get_xscale() == "log" and points.get_yscale() == "linear"
+    mixed = [{"params": {"n": n, "most": "sqrt" if n == 3 else n / 10}, "log_loss": 0.5 + n} for n in range(6)]
+    assert "sqrt" in [label.get_text() for label in search(mixed, "words").axes[0].get_yticklabels()]
+    three = [{"params": {"a": i % 2, "b": i % 3, "c": i}, "log_loss": float(i)} for i in range(6)]
+    assert scores.best_of([*three, {"params": {"a": 0, "b": 0, "c": 9}, "log_loss": -1.0}], ["a", "b"])[0] == {
+        "params": {"a": 0, "b": 0},
+        "log_loss": -1.0,
+    }
 
 
 def test_a_gain_curve_is_drawn_for_the_ranking_and_its_ids_are_those_of_the_cells(library) -> None:
@@ -360,18 +406,6 @@ def test_the_run_of_a_model_is_found_by_its_receipt(library) -> None:
     model = scores.trained_models(library)[0]
     receipt = tracking.receipt_of(library, f"model.{model.model}", Partition(HERE), model.digest)
     assert receipt is not None and (receipt.run_id or receipt.problem)
-
-
-def test_a_store_that_may_only_be_read_is_read(built, tmp_path) -> None:
-    place = built.copy(tmp_path)
-    for folder, _, files in os.walk(place.home):
-        for name in files:
-            os.chmod(os.path.join(folder, name), 0o444)
-        os.chmod(folder, 0o555)
-    layer = layers.prediction_layer(Library(place.library().study, place.settings), "logistic_regression", HERE, YEAR)
-    assert layer.cell_ids.size > 10
-    for folder, _, _ in os.walk(place.home):
-        os.chmod(folder, 0o755)
 
 
 def test_json_of_a_bundle_that_is_no_json_is_named(built, tmp_path) -> None:

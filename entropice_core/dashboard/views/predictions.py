@@ -63,7 +63,8 @@ def show(library: Library) -> None:
     if absent := [words for key, words in USUAL.items() if key not in known]:
         st.caption(plain(f"This prediction holds no {', no '.join(absent)}: it was made by an older version."))
     find_cell(compared)
-    figure = histogram(compared.values, compared.label, f"{model}, {grid}, {year}", is_log=compared.is_log)
+    what = f"{model}, {grid}, {year}" if compared is layer else compared.subtitle
+    figure = histogram(compared.values, compared.label, what, is_log=compared.is_log)
     with st.expander("Distribution"):
         show_figure(figure, f"{name}_histogram", f"Histogram of {compared.label}")
     if chosen is None:
@@ -89,6 +90,9 @@ def _compare(
     with places[2]:
         another = [y for y in years if y != year] if (other_model, other_grid) == (model, grid) else [year]
         other_year = choose("Minus year", years, "other year", another[-1] if another else year)
+    if (other_model, other_grid, other_year) == (model, grid, year):
+        st.info("Both are the same prediction: choose another model, grid or year to subtract.")
+        return layer
     if layer.kind == "classes":
         st.info("Classes have no difference: choose another variable.")
         return layer

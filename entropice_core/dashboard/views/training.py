@@ -1,7 +1,6 @@
 """How good the models are: leaderboard, curves, folds, search, regions, importances, and where the run is recorded."""
 
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,20 +10,13 @@ from entropice_core.dashboard import pictures, scores, tracking
 from entropice_core.dashboard.layers import table_layer
 from entropice_core.dashboard.library import Library
 from entropice_core.dashboard.scores import METRICS, Trained
-from entropice_core.dashboard.widgets import choose, show_figure, show_map, show_stored, show_table
-from entropice_core.dashboard.words import explain_missing, plain, readable, say
+from entropice_core.dashboard.widgets import choose, show_figure, show_map, show_published, show_table
+from entropice_core.dashboard.words import explain_missing, plain, readable, say, show_command
 from entropice_core.errors import StoreError
 from entropice_core.pipeline.words import score_notes
 from entropice_core.plots import scores as figures
 from entropice_core.plots.view import TURNED
 from entropice_core.storage.partition import Partition
-
-TRUST_PICTURES = {
-    "reliability_by.png": "Reliability by class and by region",
-    "dissimilarity.png": "Dissimilarity to the training cells, and the edge of the area of applicability",
-    "distances.png": "Distances to training cells: folds against the map",
-}
-
 
 BASELINE = (
     "Cells of all held-out folds are ranked together. The baseline “prevalence” gives all cells of a fold what is "
@@ -62,7 +54,9 @@ def show(library: Library) -> None:
         "Where it errs": _errors,
         "Runs": _runs,
     }
-    part = st.segmented_control("Show", list(parts), default="Curves", key="part", label_visibility="collapsed")
+    part = st.segmented_control(
+        "Show", list(parts), default="Curves", required=True, key="part", label_visibility="collapsed"
+    )
     parts[part or "Curves"](library, chosen, here)
 
 
@@ -168,8 +162,15 @@ def _trust(library: Library, chosen: Trained, _: list[Trained]) -> None:
         return
     stem = f"{chosen.model}_{chosen.grid}"
     show_figure(pictures.coverage(library, chosen.model, chosen.grid), f"coverage_{stem}", "Coverage of conformal sets")
-    say(trust.get("distances", {}).get("verdict", ""))
-    show_stored(library, dataset, partition, TRUST_PICTURES)
+    verdict = str(trust.get("distances", {}).get("verdict", ""))
+    say(verdict[:1].upper() + verdict[1:])
+    folder, problem = library.folder(dataset, partition), pictures.why_not_again(library, chosen.model, chosen.grid)
+    if problem:
+        say(f"As PNG only. {problem}")
+    for name, words in pictures.TRUST.items():
+        if (folder / f"{name}.png").is_file():  # an older version holds fewer
+            again = None if problem else partial(pictures.trust_figure, library, chosen.model, chosen.grid, name)
+            show_published((folder / f"{name}.png").read_bytes(), f"{name}_{stem}", words, again)
 
 
 def _search(_: Library, chosen: Trained, __: list[Trained]) -> None:
@@ -184,23 +185,12 @@ def _search(_: Library, chosen: Trained, __: list[Trained]) -> None:
         )
         if len(pair) == 2:
             show_figure(
-                figures.search(_best_of(candidates, pair), f"{chosen.name}: best over the other parameters"),
+                figures.search(scores.best_of(candidates, pair), f"{chosen.name}: best over the other parameters"),
                 f"surface_{chosen.model}_{chosen.grid}", "Search surface",
             )  # fmt: skip
     show_figure(figures.search(candidates, chosen.name), f"search_{chosen.model}_{chosen.grid}", "Search of parameters")
     table = pd.DataFrame([{**c["params"], "log loss": c["log_loss"]} for c in candidates])
     show_table(table.sort_values("log loss"), f"search_{chosen.model}_{chosen.grid}")
-
-
-def _best_of(candidates: list[Mapping[str, Any]], pair: list[str]) -> list[dict[str, Any]]:
-    """Keep the best candidate of each pair of values."""
-    best: dict[tuple[str, ...], dict[str, Any]] = {}
-    for c in candidates:
-        params = {name: c["params"].get(name) for name in pair}
-        key = tuple(str(v) for v in params.values())
-        if key not in best or c["log_loss"] < best[key]["log_loss"]:
-            best[key] = {"params": params, "log_loss": c["log_loss"]}
-    return list(best.values())
 
 
 def _proxies(library: Library, chosen: Trained) -> None:
@@ -269,7 +259,7 @@ def _runs(library: Library, chosen: Trained, _: list[Trained]) -> None:
     else:
         st.text(f"MLflow run {receipt.run_id} in {receipt.tracking_uri}")
         _link("Open the MLflow run", tracking.run_address(receipt, library.links.get("mlflow")))
-    st.code(tracking.how_to_open(library.settings.tracking_uri), language="bash")
+    show_command(tracking.how_to_open(library.settings.tracking_uri))
     address = tracking.dagster_address(library.links.get("dagster"), dataset, partition)
     _link("Open the asset's materializations in Dagster", address)
     if not address:

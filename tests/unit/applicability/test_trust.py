@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from entropice_core.applicability.trust import held_out_probabilities, load_trust
+from entropice_core.applicability.trust import held_out_probabilities, load_trust, measure_trust, trust_figures
 from entropice_core.errors import SchemaError, StoreError
+from entropice_core.plots.files import figure_bytes
+from entropice_core.storage.content import read_dataset
 from entropice_core.training.conformal import fit_sets
 from tests.trained_study import trained
 
@@ -37,9 +39,19 @@ def test_the_index_weighs_features_by_their_permutation_importance():
     assert trust.applicability.is_weighted
 
 
-def test_figures_are_written():
-    for name in ("reliability_by", "coverage", "distances", "dissimilarity"):
-        assert (trained().model / f"{name}.png").stat().st_size > 5000
+def test_figures_stand_beside_the_model_and_are_drawn_again_byte_by_byte():
+    study = trained()
+    found = measure_trust("it", study.study, study.grid, study.table, open_cells(study), study.model)
+    drawn = trust_figures("it", study.study, study.grid, found, study.model)
+    assert sorted(drawn) == ["coverage", "dissimilarity", "distances", "reliability_by"]
+    for name, figure in drawn.items():
+        published = (study.model / f"{name}.png").read_bytes()
+        assert figure_bytes(figure) == published and len(published) > 5000
+        assert figure_bytes(figure, "svg").startswith(b"<?xml")
+
+
+def open_cells(study):
+    return read_dataset(study.cells)
 
 
 def test_held_out_probabilities_of_more_classes_come_in_their_order():
