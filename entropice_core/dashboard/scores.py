@@ -79,14 +79,17 @@ class Trained:
         return ", ".join(f"{source} ({n})" for source, n in sorted(counts.items()))
 
 
-def trained_models(library: Library, every_study: bool = False) -> list[Trained]:
-    """List the published models of the study, or of all studies of the same home; damaged ones are left out."""
-    root = library.store.root
+def trained_models(library: Library, every_study: bool = False, left_out: list[str] | None = None) -> list[Trained]:
+    """List the published models of the study, or of all studies of the same home.
+
+    Those that cannot be read are left out, and named in the list ``left_out``.
+    """
+    root, lost = library.store.root, [] if left_out is None else left_out
     roots = sorted(path for path in root.parent.glob("*") if path.is_dir()) if every_study else [root]
-    return [trained for path in roots for trained in _of_store(path)]
+    return [trained for path in roots for trained in _of_store(path, lost)]
 
 
-def _of_store(root: Path) -> Iterator[Trained]:
+def _of_store(root: Path, left_out: list[str]) -> Iterator[Trained]:
     store = PartitionStore(root)
     for dataset in store.datasets():
         kind, _, model = dataset.partition(".")
@@ -95,7 +98,8 @@ def _of_store(root: Path) -> Iterator[Trained]:
                 manifest = read_current(store.layout, dataset, partition)
                 cv = json.loads((store.layout.version(manifest) / "cv.json").read_text(encoding="utf-8"))
             except (StoreError, OSError, ValueError):
-                continue  # the overview names what is damaged
+                left_out.append(f"{root.name} {model} {partition.grid}")  # the overview says why
+                continue
             yield Trained(root.name, model, str(partition.grid), manifest.digest, manifest.created, cv)
 
 

@@ -146,6 +146,13 @@ def test_a_damaged_partition_is_named_with_the_command_that_finds_all_damage(
     assert "damaged" in app.error[0].value and "entropice verify" in words(app)
 
 
+def test_a_model_that_cannot_be_read_is_named_where_models_are_compared(built, monkeypatch, tmp_path: Path) -> None:
+    place = built.copy(tmp_path)
+    next((place.home / "store/tiny/model.prevalence/h3-3/all").glob("v-*/cv.json")).write_text("{")
+    shown = words(run(place, monkeypatch, "Training")).replace("\\", "")
+    assert "Left out, as they cannot be read: tiny prevalence h3-3. Overview says why." in shown
+
+
 def test_a_tracking_server_that_is_down_costs_the_page_nothing_else(built, monkeypatch) -> None:
     app = run(replace(built, tracking="http://127.0.0.1:9"), monkeypatch, "Training", part="Runs")
     assert "does not answer" in app.warning[0].value.replace("\\", "")

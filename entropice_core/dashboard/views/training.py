@@ -27,7 +27,10 @@ BASELINE = (
 def show(library: Library) -> None:
     """Show the leaderboard, then one model from all sides."""
     every = st.toggle("Also other studies in this folder", key="every study")
-    models = scores.trained_models(library, every_study=every)
+    left_out: list[str] = []
+    models = scores.trained_models(library, every, left_out)
+    if left_out:
+        say(f"Left out, as they cannot be read: {', '.join(left_out)}. Overview says why.")
     if not models:
         explain_missing("No model was trained yet.", library.command("model"))
         return
