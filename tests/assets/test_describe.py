@@ -21,7 +21,7 @@ def noisy_png(width: int, height: int) -> bytes:
 
 
 def test_a_large_picture_becomes_small_enough_for_an_event() -> None:
-    small = small_png(noisy_png(900, 600))
+    small = small_png(noisy_png(450, 300))
     assert len(small) <= MAX_PICTURE_BYTES
     with Image.open(BytesIO(small)) as image:
         assert image.width / image.height == pytest.approx(1.5, rel=0.02)

@@ -106,6 +106,7 @@ def gather(collector: Collector) -> Numbers:
     return read(generate_latest(registry_of(collector)).decode())
 
 
+@pytest.mark.nightly  # twelve seconds of tries
 def test_a_database_that_is_gone_is_told_and_the_store_is_told_all_the_same(
     tiny: Tiny, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
