@@ -216,7 +216,7 @@ def test_the_ensemble_averages_configurations_and_is_stored_without_pickles(canc
 def test_the_ensemble_is_as_good_as_measured_before() -> None:
     X, y = load_iris(return_X_y=True)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    model = ESPAEnsemble(n_clusters=(3, 6), eps_c=(0.1, 0.3), mi_prior=(0.0,), scaling="standard", random_state=0)
+    model = ESPAEnsemble(n_clusters=(3, 6), scaling="standard", n_models=4, n_init=8, random_state=0)
     P = cross_val_predict(model, X, y, cv=folds, method="predict_proba")
     assert log_loss(y, P) < 0.16
 
