@@ -159,6 +159,7 @@ def search() -> dict[str, Any]:
         print(f"| {name} | loop of single fits | {wall:.2f} | {cpu:.2f} | 1.0 | 1.0 | |", flush=True)
         results[f"{name}, loop"] = {"seconds": wall, "cpu": cpu}
         fixed = {"cv": splits, "n_init": N_INIT, "n_average": N_AVERAGE, "n_moves": 0, "tol": TOL, "random_state": 0}
+        fixed["scaling"] = ("standard",)
         ways = {
             "ESPASearch": {"keep": 1.0},
             "ESPASearch, two threads": {"keep": 1.0, "n_jobs": 2},

@@ -71,8 +71,8 @@ PARTS = {
     "fit xgboost": Part(638.7, "s a fit of 1,000,000 x 400", "benchmarks/training.md"),
     "fit espa": Part(490, "s a fit of 1,000,000 x 400", "100 times 4.9 s at 10,000 rows: not measured at that size"),
     "candidates": Part(4, "candidates of the search", "assumed"),
-    "run": Part(13.2, "s of processor a run of Dagster", "benchmarks/scaling.md"),
-    "partition": Part(0.63, "s of processor a partition in a run", "benchmarks/scaling.md"),
+    "run": Part(7.3, "s of processor a run of Dagster", "benchmarks/scaling.md"),
+    "partition": Part(0.84, "s of processor a partition in a run", "benchmarks/scaling.md"),
     "event": Part(50, "kB a partition in Dagster's database", "benchmarks/dagster_load.md"),
 }
 
