@@ -310,9 +310,9 @@ class Served:
         assert "Traceback" not in self.log.read_text()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless Chromium."""
+    """A headless Chromium; a second one of another file in this process needs the loop of the first to have ended."""
     if not CHROMIUM:
         pytest.skip(INSTALL)
     sync_api = pytest.importorskip("playwright.sync_api", reason=INSTALL)
@@ -322,7 +322,7 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Place], Served]]:
     """Start the dashboard of a place as ``entropice dashboard`` does, and a page of its own; all end with the tests."""
     processes: list[subprocess.Popen[bytes]] = []

@@ -149,7 +149,7 @@ def test_a_damaged_partition_is_named_with_the_command_that_finds_all_damage(
 def test_a_model_that_cannot_be_read_is_named_where_models_are_compared(built, monkeypatch, tmp_path: Path) -> None:
     place = built.copy(tmp_path)
     next((place.home / "store/tiny/model.prevalence/h3-3/all").glob("v-*/cv.json")).write_text("{")
-    shown = words(run(place, monkeypatch, "Training")).replace("\\", "")
+    shown = " ".join(line.value for line in run(place, monkeypatch, "Training").caption).replace("\\", "")
     assert "Left out, as they cannot be read: tiny prevalence h3-3. Overview says why." in shown
 
 
