@@ -40,6 +40,21 @@ def spoil(place, dataset: str, partition: str) -> str:
     return path.name
 
 
+def test_a_provisional_year_is_shown_as_such_with_what_to_do(built, monkeypatch) -> None:
+    library, read = built.library(), Library.manifest
+
+    def manifest(self, dataset, partition):
+        found = read(self, dataset, partition)
+        return replace(found, provisional=True) if dataset == "features.climate" and partition.year == 2019 else found
+
+    monkeypatch.setattr(Library, "manifest", manifest)
+    found = overview.entries(library)
+    assert {(e.dataset, e.partition.year) for e in found if e.state == overview.PROVISIONAL} == {
+        ("features.climate", 2019)
+    }
+    assert any("not final yet (2019): fetch them again" in str(step) for step in overview.next_steps(library, found))
+
+
 def test_nothing_is_written_whatever_is_asked_for(built) -> None:
     before = built.files()
     library = built.library()
