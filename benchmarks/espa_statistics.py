@@ -190,7 +190,7 @@ def report(cells: Cells) -> str:
 HEADER = """# eSPA+ against tuned rivals
 
 Made by `benchmarks/espa_statistics.py report`, {date}. eSPA source {ours}, NumPy {numpy}; {rivals}. One thread of a
-machine of two cores shared with other work (load 3 to 12); seconds are CPU seconds of one fit, all tuning included.
+machine of two cores shared with other work; seconds are CPU seconds of one fit, all tuning included.
 Spread is the standard deviation over the splits. eSPA has its defaults (digits: 40 and 80 boxes, two values each of
 eps_c and eps_w, 4 restarts); rivals are tuned on four inner folds of each training part (`benchmarks/espa_rivals.py`).
 Not run on a GPU.

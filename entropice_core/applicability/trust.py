@@ -100,9 +100,7 @@ def add_trust(
     }
 
 
-def measure_trust(
-    name: str, study: Study, grid: Grid, table: xr.Dataset, cells: xr.Dataset, folder: Path
-) -> Measured:  # fmt: skip
+def measure_trust(name: str, study: Study, grid: Grid, table: xr.Dataset, cells: xr.Dataset, folder: Path) -> Measured:
     """Measure how far the model in a folder may be trusted; the same inputs give the same numbers again."""
     problem, places = make_problem(name, study, of_sources(table, study.models[name].sources))
     folds, _ = folds_of_study(study.folds, grid, places, study.study.seed, problem.rough_classes())

@@ -80,7 +80,7 @@ class ESPAClassifier(ESPAInput, ClassifierMixin, BaseEstimator):  # type: ignore
     n_moves : int, default 0
         Rounds of moves that leave poor optima (``moves.py``): boxes are merged and split, single rows change sides, and
         restarts are crossed; accepted only when the loss falls. With one or two rounds nearly every restart is within
-        1 % of the best known loss, at six to ten times the passes over the rows. Restarts then resemble each other,
+        1 % of the best known loss, at five to thirteen times the passes. Restarts then resemble each other,
         so that averages of them (``n_average``) gain nothing: moves are for single models.
     max_iter : int, default 200
     tol : float, default 1e-8

@@ -1,5 +1,6 @@
 """Keys of Dagster and partitions of the store mean the same, in both directions and along every edge of the graph."""
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -18,9 +19,15 @@ GRAPH = build_graph(STUDY)
 PAIRS = [(product.dataset, need) for product in GRAPH.values() for need in product.needs]
 
 
-@pytest.fixture(scope="module")
-def asset_graph() -> Any:
+@cache
+def resolved() -> Any:
     return build_defs("demo").resolve_asset_graph()
+
+
+@pytest.fixture
+def asset_graph() -> Any:
+    """Of each test, as what keeps Dagster from an instance of an earlier test is."""
+    return resolved()
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from entropice_core.plots.files import figure_bytes
 from entropice_core.plots.multiples import maps_side_by_side
 from entropice_core.plots.scores import search
 from entropice_core.storage.partition import Partition
+from entropice_core.storage.store import PartitionStore
 from entropice_core.training.tracking import Receipt, list_runs
 
 HERE, YEAR = "h3-3", 2019
@@ -40,18 +41,15 @@ def spoil(place, dataset: str, partition: str) -> str:
     return path.name
 
 
-def test_a_provisional_year_is_shown_as_such_with_what_to_do(built, monkeypatch) -> None:
-    library, read = built.library(), Library.manifest
-
-    def manifest(self, dataset, partition):
-        found = read(self, dataset, partition)
-        return replace(found, provisional=True) if dataset == "features.climate" and partition.year == 2019 else found
-
-    monkeypatch.setattr(Library, "manifest", manifest)
+def test_a_provisional_year_is_shown_as_such_with_what_to_do(built, tmp_path) -> None:
+    place, year = built.copy(tmp_path), Partition("h3-3", 2019)
+    store = PartitionStore(place.home / "store" / "tiny")
+    recipe, content = store.manifest("features.climate", year).recipe, store.open("features.climate", year).load()
+    store.publish("features.climate", year, content, recipe, provisional=True)
+    library = place.library()
     found = overview.entries(library)
-    assert {(e.dataset, e.partition.year) for e in found if e.state == overview.PROVISIONAL} == {
-        ("features.climate", 2019)
-    }
+    marked = {(e.dataset, e.partition.year) for e in found if e.state == overview.PROVISIONAL}
+    assert marked == {("features.climate", 2019)}
     assert any("not final yet (2019): fetch them again" in str(step) for step in overview.next_steps(library, found))
 
 

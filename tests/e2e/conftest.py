@@ -24,7 +24,7 @@ TINY = {
 def tiny_toml(path: Path, changes: dict[str, str] | None = None) -> Path:
     """Write the tiny study, with changes; a text that is not there any more fails here and not in silence."""
     text = (resources.files("entropice_core.presets") / "demo.toml").read_text()
-    start = text.index("[models.random_forest]")  # a run without it takes two thirds of the time
+    start = text.index("[models.random_forest]")  # the demo itself has it; runs are quicker without
     text = text[:start] + text[text.index("[models.espa]", start) :]
     for before, after in {**TINY, **(changes or {})}.items():
         assert before in text, f"the demo preset no longer has {before!r}"
