@@ -100,6 +100,7 @@ class Stack:
     def run(self, service: str, seconds: float = 180) -> None:
         """Run a service that comes to an end, such as init."""
         code = self.start(service).wait(seconds)
+        del self.processes[service]
         assert code == 0, f"{service} ended with {code}: {self.log(service)}"
 
     def log(self, name: str) -> str:
@@ -167,10 +168,14 @@ class Stack:
     def wait_for(self, is_true: Any, seconds: float, what: str) -> None:
         end = time.monotonic() + seconds
         while not is_true():
-            dead = [name for name, process in self.processes.items() if process.poll() not in (None, 0)]
-            assert not dead, f"{dead[0]} ended: {self.log(dead[0])}"
+            self.all_run()
             assert time.monotonic() < end, f"{what}: not within {seconds:g} s"
             time.sleep(0.5)
+
+    def all_run(self) -> None:
+        """Fail with the last words of a service that ended, however it did."""
+        dead = {name: process.returncode for name, process in self.processes.items() if process.poll() is not None}
+        assert not dead, "\n".join(f"{name} ended with {code}: {self.log(name)}" for name, code in dead.items())
 
     def stop(self) -> None:
         for name in reversed(list(self.processes)):

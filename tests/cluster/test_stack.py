@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,8 +48,13 @@ WANTED = ("labels.squares", "features.climate", "features.relief", "training_set
 def ask(stack: Stack, query: str, variables: dict[str, Any] | None = None) -> Any:
     body = json.dumps({"query": query, "variables": variables or {}}).encode()
     request = urllib.request.Request(f"{stack.url('webserver')}/graphql", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)["data"]
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["data"]
+    except urllib.error.HTTPError as error:
+        stack.all_run()
+        told = "\n".join(f"{name}: {stack.log(name)}" for name in ("webserver", "postgres"))
+        raise AssertionError(f"{error}: {error.read().decode(errors='replace')[:2000]}\n{told}") from error
 
 
 def answers(url: str) -> bool:
