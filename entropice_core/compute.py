@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from itertools import islice
 from multiprocessing import get_context
 from types import ModuleType
 from typing import Any, Literal, TypeVar
@@ -182,15 +183,25 @@ def one_blas_thread() -> Iterator[None]:
 def _in_order(
     executor: Executor, workers: int, function: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[Result]:
+    """Begin at once, so that two of these side by side keep two kinds of workers busy; give results in order."""
+    results: Iterator[Any] = _begun(executor, workers * AHEAD, function, items)
+    next(results)
+    return results
+
+
+def _begun(
+    executor: Executor, ahead: int, function: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[Result | None]:
+    """Hand out the first items and give None, then the results."""
     waiting: deque[Future[Result]] = deque()
     source = iter(items)
     try:
-        for item in source:
-            waiting.append(executor.submit(function, item))
-            if len(waiting) >= workers * AHEAD:
-                yield waiting.popleft().result()
+        waiting.extend(executor.submit(function, item) for item in islice(source, ahead))
+        yield None
         while waiting:
-            yield waiting.popleft().result()
+            result = waiting.popleft().result()
+            waiting.extend(executor.submit(function, item) for item in islice(source, 1))
+            yield result
     finally:
         for future in waiting:
             future.cancel()

@@ -1,6 +1,7 @@
 """Where independent pieces of work run: the results are the same everywhere, in the same order."""
 
 import os
+import threading
 import time
 
 import pytest
@@ -54,6 +55,15 @@ def test_no_more_items_are_taken_than_the_workers_need() -> None:
     next(results)
     assert len(taken) <= 5
     results.close()
+
+
+def test_two_kinds_of_workers_are_busy_at_the_same_time() -> None:
+    other_begins = threading.Event()
+    with Compute.parse("threads:1").workers_ready() as spread, Compute.parse("threads:1").workers_ready() as spread_too:
+        waits = spread(lambda seconds: other_begins.wait(seconds), [20.0])
+        signals = spread_too(lambda _: other_begins.set(), [0])
+        assert list(waits) == [True]
+        assert list(signals) == [None]
 
 
 @pytest.mark.parametrize("text", ["cluster", "threads:0", "dask://", "dask://host", "dask:8786", "cuda:x"])
