@@ -44,29 +44,35 @@ class Members:
 
 def smoothed(readout: Readout, program: Program, jobs: Jobs, alpha: float) -> Floats:
     """Lambda (B, K, M) with another Dirichlet weight, in rows, than the one used in training."""
-    folds = [program.folds[f] for f in jobs.fold]
-    strength = np.array([alpha / fold.total for fold in folds])[:, None, None]
-    prior = np.stack([fold.frequency for fold in folds])[:, None, :]
+    strength = np.array([alpha / fold.total for fold in program.folds])[jobs.fold, None, None]
+    prior = np.stack([fold.frequency for fold in program.folds])[jobs.fold, None, :]
     mass = readout.counts.sum(-1, keepdims=True) + strength
     filled = mass > 0
     return np.where(filled, (readout.counts + strength * prior) / np.where(filled, mass, 1.0), prior)
 
 
 def held_out_blocks(
-    program: Program, members: Members, position: int, test: Integers, tau: float | None, alphas: Sequence[float]
-) -> Iterator[tuple[Integers, Floats]]:
-    """Yield (rows, probabilities (n, C, n_alphas, M)) of blocks of the held-out rows of one fold."""
+    program: Program,
+    members: Members,
+    position: int,
+    test: Integers,
+    taus: Sequence[float | None],
+    alphas: Sequence[float],
+) -> Iterator[tuple[Integers, list[Floats]]]:
+    """Yield (rows, probabilities (n, C, n_alphas, M) for each tau) of blocks of the held-out rows of one fold."""
     index = members.of_fold(position)
     jobs, result = members.jobs.take(index), members.result.take(index)
     readout = members.readout.take(index)
     n_classes = readout.counts.shape[-1]
-    tables = np.concatenate([smoothed(readout, program, jobs, alpha) for alpha in alphas], axis=-1)
+    put = program.backend.numbers
+    tables = put(np.concatenate([smoothed(readout, program, jobs, alpha) for alpha in alphas], axis=-1))
     operator = _operator(program, jobs, result, readout)
-    temperature = _temperature(program, readout, tau)
+    temperatures = [_temperature(program, readout, tau) for tau in taus]
     for rows in _chunks(program, test, operator):
-        flat = _blend(program, rows, operator, temperature, tables)
+        cost = _costs(program, rows, operator)
         shape = (len(rows), members.n_configurations, members.n_average, len(alphas), n_classes)
-        yield rows, flat.reshape(shape).mean(axis=2)
+        blends = [_blend(program, cost, temperature, tables) for temperature in temperatures]
+        yield rows, [blend.reshape(shape).mean(axis=2) for blend in blends]
 
 
 def _operator(program: Program, jobs: Jobs, result: FitResult, readout: Readout) -> Array:
@@ -88,25 +94,33 @@ def _chunks(program: Program, test: Integers, operator: Array) -> Iterator[Integ
         yield test[start : start + size]
 
 
-def _blend(program: Program, rows: Integers, operator: Array, temperature: Floats, tables: Floats) -> Floats:
+def _costs(program: Program, rows: Integers, operator: Array) -> Array:
+    """(n, B, K) costs of rows without labels."""
+    with program.backend.full_precision():
+        return block_costs(program.backend.xp, program.rows.gather(rows), operator)
+
+
+def _blend(program: Program, cost: Array, temperature: Floats, tables: Array) -> Floats:
     """(n, B, columns of tables): affiliations of the rows times the tables (B, K, columns)."""
     backend, xp = program.backend, program.backend.xp
-    affiliation = _affiliations(program, rows, operator, temperature)
-    mixed = xp.matmul(xp.permute_dims(affiliation, (1, 0, 2)), backend.numbers(tables))
+    affiliation = _affiliations(program, cost, temperature)
+    mixed = xp.matmul(xp.permute_dims(affiliation, (1, 0, 2)), tables)
     return np.swapaxes(backend.to_host(mixed), 0, 1)
 
 
-def _affiliations(program: Program, rows: Integers, operator: Array, temperature: Floats) -> Array:
-    """(n, B, K) affiliations of rows without labels; temperature (B,), 0 = the nearest cluster only."""
+def _affiliations(program: Program, cost: Array, temperature: Floats) -> Array:
+    """(n, B, K) affiliations of rows by their costs; temperature (B,), 0 = the nearest cluster only."""
     backend, xp = program.backend, program.backend.xp
-    with backend.full_precision():
-        cost = block_costs(xp, program.rows.gather(rows), operator)
-    soft = np.where(temperature > 0, temperature, 1.0)
-    affiliation = soften(xp, cost, backend.numbers(soft))
-    if (temperature <= 0).any():
+    is_soft = temperature > 0
+    affiliation = None
+    if is_soft.any():
+        affiliation = soften(xp, cost, backend.numbers(np.where(is_soft, temperature, 1.0)))
+    if not is_soft.all():
         numbers = backend.integers(np.arange(cost.shape[-1]))
         nearest = xp.astype(xp.argmin(cost, axis=-1)[:, :, None] == numbers[None, None, :], xp.float64)
-        is_hard = backend.integers(temperature <= 0) > 0
+        if affiliation is None:
+            return nearest
+        is_hard = backend.integers(~is_soft) > 0
         affiliation = xp.where(is_hard[None, :, None], nearest, affiliation)
     return affiliation
 
@@ -116,7 +130,8 @@ def affiliations(
 ) -> Floats:
     """(n, B, K) affiliations of the named rows in B fits, without their labels, on the host."""
     operator = _operator(program, jobs, result, readout)
-    parts = [_affiliations(program, some, operator, temperature) for some in _chunks(program, rows, operator)]
+    chunks = _chunks(program, rows, operator)
+    parts = [_affiliations(program, _costs(program, some, operator), temperature) for some in chunks]
     return np.concatenate([program.backend.to_host(part) for part in parts])
 
 
@@ -127,8 +142,8 @@ def held_out_losses(
     losses = np.zeros((members.n_configurations, len(taus), len(alphas), members.n_folds))
     for position, test in enumerate(tests):
         total = float(program.data.weights[test].sum())
-        for t, tau in enumerate(taus):
-            for rows, P in held_out_blocks(program, members, position, test, tau, alphas):
+        for rows, blends in held_out_blocks(program, members, position, test, taus, alphas):
+            for t, P in enumerate(blends):
                 true = P[np.arange(len(rows)), :, :, program.data.codes[rows]]
                 surprise = -np.log(np.maximum(true, FLOOR))
                 losses[:, t, :, position] += np.einsum("n,nca->ca", program.data.weights[rows], surprise) / total
@@ -143,6 +158,6 @@ def held_out_probabilities(
     count = np.zeros(len(total), dtype=np.intp)
     for position, test in enumerate(tests):
         count[test] += 1
-        for rows, P in held_out_blocks(program, members, position, test, tau, [alpha]):
+        for rows, (P,) in held_out_blocks(program, members, position, test, [tau], [alpha]):
             total[rows] += P[:, 0, 0]
     return total, count

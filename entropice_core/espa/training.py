@@ -10,6 +10,7 @@ What must not be here: scikit-learn, choice among configurations.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -230,12 +231,10 @@ class Program:
 
     def start(self, jobs: Jobs) -> Parameters:
         """Where the jobs begin; Lambda at the class frequencies makes the first assignment label-free."""
-        pairs = list(zip(jobs.fold, jobs.restart, strict=True))
         K = min(jobs.n_clusters, self.folds[0].live.shape[1])
-        W = np.stack([self.folds[f].W[r] for f, r in pairs])
+        W, S, live = (self._restarts(jobs, name) for name in ("W", "S", "live"))
+        S, live = S[:, :K], live[:, :K]
         W = np.where(np.isinf(jobs.eps_w)[:, None], softmax(self._log_prior(jobs), axis=1), W)
-        S = np.stack([self.folds[f].S[r, :K] for f, r in pairs])
-        live = np.stack([self.folds[f].live[r, :K] for f, r in pairs])
         prior = self._each(jobs, "frequency") * self._each(jobs, "class_factor")
         Lambda = np.broadcast_to(prior[:, None, :], (*live.shape, prior.shape[1]))
         put = self.backend.numbers
@@ -243,12 +242,23 @@ class Program:
 
     def _log_prior(self, jobs: Jobs) -> Floats:
         """(B, D) logarithm of the prior of W."""
-        folds = [self.folds[f] for f in jobs.fold]
-        pairs = zip(folds, jobs.mi_prior, strict=True)
-        return np.stack([prior_logarithm(fold.relevance, fold.varies, power) for fold, power in pairs])
+        kinds, inverse = np.unique(np.stack([jobs.fold, jobs.mi_prior], axis=1), axis=0, return_inverse=True)
+        folds = [self.folds[int(fold)] for fold in kinds[:, 0]]
+        pairs = zip(folds, kinds[:, 1], strict=True)
+        each = np.stack([prior_logarithm(fold.relevance, fold.varies, float(power)) for fold, power in pairs])
+        return each[inverse.reshape(-1)]
 
     def _each(self, jobs: Jobs, name: str) -> Floats:
-        return np.stack([np.asarray(getattr(self.folds[f], name), dtype=np.float64) for f in jobs.fold])
+        return np.stack([np.asarray(getattr(fold, name), dtype=np.float64) for fold in self.folds])[jobs.fold]
+
+    def _restarts(self, jobs: Jobs, name: str) -> NDArray[Any]:
+        """What each job begins with: an array of its fold, at its restart."""
+        like = getattr(self.folds[0], name)
+        found = np.empty((len(jobs.fold), *like.shape[1:]), like.dtype)
+        for fold in np.unique(jobs.fold):
+            here = jobs.fold == fold
+            found[here] = getattr(self.folds[fold], name)[jobs.restart[here]]
+        return found
 
     def _fold(self, number: int, weights: Floats, kind: str, random: np.random.RandomState) -> Fold:
         data, settings = self.data, self.settings
