@@ -12,7 +12,7 @@ import streamlit as st
 
 from entropice_core.config import Settings, load_study
 from entropice_core.dashboard.library import Library, refused_words
-from entropice_core.dashboard.warm import somebody_came, warm_up
+from entropice_core.dashboard.warm import somebody_came, taking_turns, warm_up
 from entropice_core.dashboard.words import plain, show_command
 from entropice_core.errors import ConfigError, EntropiceError, MissingPartitionError, StoreError
 
@@ -34,7 +34,8 @@ def main() -> None:
         settings = Settings.from_environment()
         toml = Path(settings.study)
         stamp = toml.stat().st_mtime if toml.is_file() else 0.0
-        library = open_library(settings.study, str(settings.home), settings.tracking_uri, stamp)
+        with taking_turns("study"):
+            library = open_library(settings.study, str(settings.home), settings.tracking_uri, stamp)
     except EntropiceError as error:
         st.title("Entropice")
         st.error(plain(error))
@@ -42,7 +43,8 @@ def main() -> None:
     library.links.update({name: value for name, _, value in (word.partition("=") for word in sys.argv[1:]) if value})
     page = choose_page(library)
     st.title(page)
-    guarded(page, library)
+    with taking_turns(page):
+        guarded(page, library)
     warm_up()
 
 

@@ -1,6 +1,13 @@
-"""What later pages need, made ready while the reader looks at the first one, or before anybody has opened it."""
+"""What later pages need, made ready while the reader looks at the first one, or before anybody has opened it.
 
-from collections.abc import Callable
+Two threads that import one package for the first time, one of them by a module inside of it, can wait for each other;
+Python then goes on with half of the package, and it stays broken (Zarr: ``KeyError: 'zarr'`` on every page). So a page
+that is shown for the first time, which is when it imports, and the thread that warms up take turns.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from threading import Event, Lock, Timer
 
@@ -10,8 +17,27 @@ AFTER_S = 5.0
 REST_S = 2.0
 """The browser asks for its scripts after the server has sent a page; they must not wait for imports either."""
 
+LATER = (
+    "zarr", "entropice_core.storage.content", "entropice_core.grids.study_area", "entropice_core.grids.h3",
+    "entropice_core.grids.healpix", "pandas.io.formats.style", "pyarrow.dataset", "plotly.graph_objects", "dask.array",
+    "pint", "scipy.ndimage", "scipy.stats",
+)  # fmt: skip
+"""What pages, and libraries under them, import when they draw."""
+
 LATER_PAGES = ("predictions", "labels", "features", "training", "priority", "grids")
-_begun, _nobody_came = Lock(), Event()
+_begun, _nobody_came, _ready, _turn = Lock(), Event(), Event(), Lock()
+_done_once: set[str] = set()
+
+
+@contextmanager
+def taking_turns(what: str) -> Iterator[None]:
+    """Be the only one who imports while something, such as a page, is done for the first time in this process."""
+    if _ready.is_set() and what in _done_once:
+        yield
+        return
+    with _turn:
+        yield
+    _done_once.add(what)
 
 
 def warm_up() -> None:
@@ -39,11 +65,14 @@ def _in(seconds: float, do: Callable[[], None]) -> None:
 
 def _warm() -> None:
     """Import what maps need and unpack the land mask."""
-    import_module("zarr")
-    for page in LATER_PAGES:
-        import_module(f"entropice_core.dashboard.views.{page}")
-    import numpy as np
+    for name in (*LATER, *(f"entropice_core.dashboard.views.{page}" for page in LATER_PAGES)):
+        with _turn:
+            import_module(name)
+        time.sleep(0.01)  # a page that waits goes first
+    with _turn:
+        import numpy as np
 
-    from entropice_core.grids.land import is_land
+        from entropice_core.grids.land import is_land
 
-    is_land(np.array([0.0]), np.array([80.0]))
+        is_land(np.array([0.0]), np.array([80.0]))
+    _ready.set()

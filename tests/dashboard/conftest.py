@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -310,6 +310,19 @@ class Served:
         assert "Traceback" not in self.log.read_text()
 
 
+LOGS: dict[str, list[Path]] = {}
+"""What the dashboards of each file of tests wrote."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Print with a failure what the dashboard said, which the browser shows to nobody."""
+    report = yield
+    if report.failed:
+        report.sections += [(str(log), log.read_text()[-5000:]) for log in LOGS.get(str(item.path), []) if log.exists()]
+    return report
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A headless Chromium; a second one of another file in this process needs the loop of the first to have ended."""
@@ -323,12 +336,15 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def serve(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Place], Served]]:
+def serve(
+    browser: Any, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Callable[[Place], Served]]:
     """Start the dashboard of a place as ``entropice dashboard`` does, and a page of its own; all end with the tests."""
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(place: Place, *words: str) -> Served:
         port, log = free_port(), tmp_path_factory.mktemp("log") / "dashboard.log"
+        LOGS.setdefault(str(request.path), []).append(log)
         command = [sys.executable, "-m", "entropice_core.cli", "dashboard", "--port", str(port), *words]
         with log.open("w") as file:
             processes.append(
