@@ -20,10 +20,10 @@ demo: setup  ## set up and run the whole chain on a small generated Arctic
 	@ENTROPICE_COMPUTE=$${ENTROPICE_COMPUTE:-processes:$(PROCESSES)} $(BIN)/entropice run --preset demo
 
 test: setup-dev  ## set up and pass the tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not nightly" $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not nightly" $(ARGS)
 
 test-all: setup-dev  ## the same with daemons, PostgreSQL, Dask workers that are killed: a quarter of an hour more
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 ui: setup  ## the Dagster UI on the demo study, or on ENTROPICE_STUDY
 	@$(BIN)/dg dev
