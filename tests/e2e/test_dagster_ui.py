@@ -98,7 +98,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         ["dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"],
         ["dagster-daemon", "run", "-w", "workspace.yaml"],
     )
-    processes = []
+    processes, found = [], Site(port)
     try:
         for name, *arguments in commands:
             program = str(Path(sys.executable).with_name(name))
@@ -113,8 +113,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                     start_new_session=True,
                 )
             )
-        found = Site(port)
-        wait_for(found.is_up, 180)
+            wait_for(found.is_up, 180)  # two that make a new instance at the same time spoil it: docs/dagster.md
         yield found
     finally:
         for process in processes:
