@@ -40,18 +40,28 @@ def test_a_run_elsewhere_in_processes_gives_the_same_digests(finished, workplace
     assert workplace.digests() == finished[0].digests()
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_digests(finished, workplace):
-    chance = random.Random(20260301)
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        pytest.param(("run",), (3.0, 15.0), marks=pytest.mark.nightly, id="all of it"),
+        pytest.param(("build", "model.logistic_regression"), (2.0, 8.0), id="up to a model"),
+    ],
+)
+def test_a_killed_run_goes_on_and_ends_with_the_same_digests(finished, workplace, words, seconds):
+    command, chance = [*words, "-s", str(workplace.study)], random.Random(20260301)
     for _ in range(2):
         process = subprocess.Popen(
-            workplace.command("run", "-s", str(workplace.study)), env=workplace.environment(), cwd=workplace.folder,
+            workplace.command(*command), env=workplace.environment(), cwd=workplace.folder,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        time.sleep(chance.uniform(3.0, 15.0))
+        time.sleep(chance.uniform(*seconds))
         process.send_signal(signal.SIGKILL)
         process.wait()
-    workplace.run()
-    assert workplace.digests() == finished[0].digests()
+    done = workplace.entropice(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    built, expected = workplace.digests(), finished[0].digests()
+    assert built == (expected if words == ("run",) else {name: expected[name] for name in built})
+    assert "model.logistic_regression/h3-3/all" in built
 
 
 def test_predictions_open_in_xarray_and_cells_in_a_gis(finished):
