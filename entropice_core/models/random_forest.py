@@ -52,7 +52,7 @@ class ForestRule:
     def predict_proba(self, prepared: Matrix) -> Float64:
         """Return (n, n_seen) probabilities.
 
-        The mean over the trees as ``RandomForestClassifier.predict_proba`` takes it, to the last bit, without its threads:
+        The mean over the trees as ``RandomForestClassifier`` takes it, to the last bit, without its threads:
         for a few thousand rows these take longer than the trees.
         """
         X = np.ascontiguousarray(prepared, dtype=np.float32)
