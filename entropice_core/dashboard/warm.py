@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from threading import Event, Lock, Timer
 
 AFTER_S = 5.0
@@ -22,7 +23,7 @@ LATER = (
     "entropice_core.grids.healpix", "pandas.io.formats.style", "pyarrow.dataset", "plotly.graph_objects", "dask.array",
     "pint", "scipy.ndimage", "scipy.stats",
 )  # fmt: skip
-"""What pages, and libraries under them, import when they draw."""
+"""What pages, and libraries under them, import when they draw; dask and pint only where they are installed."""
 
 LATER_PAGES = ("predictions", "labels", "features", "training", "priority", "grids")
 _begun, _nobody_came, _ready, _turn = Lock(), Event(), Event(), Lock()
@@ -65,14 +66,17 @@ def _in(seconds: float, do: Callable[[], None]) -> None:
 
 def _warm() -> None:
     """Import what maps need and unpack the land mask."""
-    for name in (*LATER, *(f"entropice_core.dashboard.views.{page}" for page in LATER_PAGES)):
+    try:
+        for name in (*LATER, *(f"entropice_core.dashboard.views.{page}" for page in LATER_PAGES)):
+            with _turn:
+                if find_spec(name.partition(".")[0]):
+                    import_module(name)
+            time.sleep(0.01)  # a page that waits goes first
         with _turn:
-            import_module(name)
-        time.sleep(0.01)  # a page that waits goes first
-    with _turn:
-        import numpy as np
+            import numpy as np
 
-        from entropice_core.grids.land import is_land
+            from entropice_core.grids.land import is_land
 
-        is_land(np.array([0.0]), np.array([80.0]))
-    _ready.set()
+            is_land(np.array([0.0]), np.array([80.0]))
+    finally:
+        _ready.set()

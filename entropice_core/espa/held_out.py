@@ -71,8 +71,7 @@ def held_out_blocks(
     for rows in _chunks(program, test, operator):
         cost = _costs(program, rows, operator)
         shape = (len(rows), members.n_configurations, members.n_average, len(alphas), n_classes)
-        blends = [_blend(program, cost, temperature, tables) for temperature in temperatures]
-        yield rows, [blend.reshape(shape).mean(axis=2) for blend in blends]
+        yield rows, [_blend(program, cost, each, tables).reshape(shape).mean(axis=2) for each in temperatures]
 
 
 def _operator(program: Program, jobs: Jobs, result: FitResult, readout: Readout) -> Array:

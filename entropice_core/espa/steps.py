@@ -163,7 +163,7 @@ def safe_log(xp: Any, probability: Array) -> Array:
 
 def dispersion(xp: Any, problem: Problem, statistics: Statistics, S: Array) -> Array:
     """Return b (B, D): weighted mean squared difference of every feature to the centroids, before the metric."""
-    spread = statistics.observed * S  # changed in place: a third of the time goes into fresh memory otherwise
+    spread = statistics.observed * S  # changed in place: these are the largest arrays of a sweep
     spread -= 2.0 * statistics.sums
     spread *= S
     b = problem.second_moment + xp.sum(spread, axis=1)

@@ -10,7 +10,6 @@ pictures are not safe in threads).
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any
 
 from entropice_core.compute import Compute, Spread
@@ -21,7 +20,6 @@ from entropice_core.pipeline.run import Graph, materialize, recipe_of
 from entropice_core.storage.partition import Partition
 
 Task = tuple[Product, Partition]
-_FIRST_IMPORT = Lock()
 
 
 @dataclass(frozen=True)
@@ -104,9 +102,7 @@ def stretches(todo: Sequence[Task]) -> Iterator[list[Task]]:
 
 def build_one(job: Job) -> Done:
     """Bring one partition up to date in a worker; the work inside stays in that worker."""
-    with _FIRST_IMPORT:  # threads of a worker that import a package by different modules can leave half of it behind
-        import entropice_core.storage.content  # noqa: F401 - brings Zarr and xarray
-        from entropice_core.pipeline.graph import build_graph
+    from entropice_core.pipeline.graph import build_graph
 
     graph = build_graph(job.study)
     context = Context(job.study, job.settings.model_copy(update={"compute": "serial"}))

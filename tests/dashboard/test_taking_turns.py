@@ -9,7 +9,7 @@ import importlib, sys, threading, time
 from contextlib import nullcontext
 from entropice_core.dashboard import warm
 
-warm.LATER, warm.LATER_PAGES = ("slow",), ()
+warm.LATER, warm.LATER_PAGES = ("is_not_installed.inside", "slow"), ()
 failed = []
 
 def page():
@@ -27,7 +27,7 @@ try:
 except Exception as error:
     failed.append(error)
 thread.join()
-sys.exit(repr(failed) if failed else 0)
+sys.exit(repr(failed) if failed or not warm._ready.is_set() else 0)
 """
 
 

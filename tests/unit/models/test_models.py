@@ -29,6 +29,17 @@ def test_a_walk_over_the_node_arrays_equals_scikit_learn(params):
     assert np.array_equal(walked[:, 1], forest.predict_proba(other)[:, 1])
 
 
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_the_mean_over_the_trees_is_that_of_scikit_learn_to_the_last_bit(n_classes, n_jobs):
+    X, y = make_classification(600, 8, n_informative=6, n_classes=n_classes, random_state=2)
+    forest = RandomForestClassifier(37, random_state=3, n_jobs=n_jobs).fit(X, y)
+    forest.n_jobs = 1
+    found = random_forest.ForestRule(forest).predict_proba(X)
+    assert np.array_equal(found[:, 1:], forest.predict_proba(X)[:, 1:])
+    assert np.allclose(found.sum(axis=1), 1.0, rtol=0, atol=1e-15)
+
+
 def test_the_walk_decides_like_scikit_learn_at_the_thresholds_themselves():
     rng = np.random.default_rng(0)
     X, y = rng.integers(0, 4, (300, 3)) / 3.0, rng.integers(0, 2, 300)
